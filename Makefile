@@ -1,0 +1,58 @@
+# Everything a person or CI runs here. `make help` lists it.
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test check lint types imports e2e e2e-cluster bench protos docs image isolation clean
+
+help: ## list the targets
+	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+install: $(STAMP) ## make the environment in .venv
+
+$(STAMP): pyproject.toml constraints.txt
+	@scripts/install $(PYTHON)
+	@touch $@
+
+demo: $(STAMP) ## set up, start real servers, show a feed that answers to a save; Ctrl-C stops it all
+	@$(BIN)/corkboard demo $(ARGS)
+
+test: $(STAMP) ## unit and contract tests, and a short run of the whole on real servers (≤ 10 min)
+	$(BIN)/python -m pytest -q $(ARGS)
+	$(BIN)/python -m pytest -q e2e -m "not slow" $(ARGS)
+
+check: $(STAMP) lint types imports ## everything that needs no running: format, lint, types, imports, shape, protos
+	$(BIN)/python -m pytest -q tests
+
+lint:
+	$(BIN)/ruff check .
+
+types:
+	$(BIN)/mypy chassis protos services sequences modeling definitions corkboard e2e
+
+imports:
+	$(BIN)/lint-imports --no-cache
+
+e2e: $(STAMP) ## every journey and failure over real Kafka, Valkey and gRPC (about 15 min)
+	$(BIN)/python -m pytest -q e2e $(ARGS)
+
+bench: $(STAMP) ## latency, throughput and memory of the whole house; writes bench/results/
+	$(BIN)/python -m bench $(ARGS)
+
+protos: $(STAMP) ## regenerate the committed stubs
+	PYTHON=$(BIN)/python scripts/protos
+
+docs: $(STAMP) ## regenerate the tables in READMEs
+	$(BIN)/python scripts/readme_tables.py
+
+image: ## build one service's image: make image SERVICE=ingest
+	docker build -f services/$(SERVICE)/Dockerfile -t corkboard-$(SERVICE):$$(git rev-parse --short HEAD) .
+
+isolation: ## each service in an environment with only its own extra (slow: seven environments)
+	scripts/isolation $(PYTHON) $(SERVICES)
+
+clean: ## remove what was built here
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .corkboard
