@@ -538,6 +538,8 @@ class ServedCandidate(_message.Message):
     DIVERSITY_BONUS_FIELD_NUMBER: _builtins.int
     SPACING_PENALTY_FIELD_NUMBER: _builtins.int
     RANK_BY_SCORE_FIELD_NUMBER: _builtins.int
+    MOVED_BY_FIELD_NUMBER: _builtins.int
+    REASON_CODE_FIELD_NUMBER: _builtins.int
     pin_id: _builtins.str
     """which pin"""
     position: _builtins.int
@@ -556,6 +558,10 @@ class ServedCandidate(_message.Message):
     """when it was picked"""
     rank_by_score: _builtins.int
     """0-based in the ranked pool; -1 = not ranked"""
+    moved_by: _builtins.str
+    """spacing class or "diversity"; filled by blender; empty = none"""
+    reason_code: _builtins.str
+    """as in FeedItem; filled by blender; empty = not served"""
     @_builtins.property
     def score_by_head(self) -> _containers.ScalarMap[_builtins.str, _builtins.float]:
         """probabilities"""
@@ -573,10 +579,12 @@ class ServedCandidate(_message.Message):
         diversity_bonus: _builtins.float = ...,
         spacing_penalty: _builtins.float = ...,
         rank_by_score: _builtins.int = ...,
+        moved_by: _builtins.str = ...,
+        reason_code: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["diversity_bonus", b"diversity_bonus", "generator", b"generator", "pin_id", b"pin_id", "position", b"position", "rank_by_score", b"rank_by_score", "removed_by", b"removed_by", "retrieval_score", b"retrieval_score", "score", b"score", "score_by_head", b"score_by_head", "spacing_penalty", b"spacing_penalty"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["diversity_bonus", b"diversity_bonus", "generator", b"generator", "moved_by", b"moved_by", "pin_id", b"pin_id", "position", b"position", "rank_by_score", b"rank_by_score", "reason_code", b"reason_code", "removed_by", b"removed_by", "retrieval_score", b"retrieval_score", "score", b"score", "score_by_head", b"score_by_head", "spacing_penalty", b"spacing_penalty"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -1,0 +1,158 @@
+"""Chassis errors to gRPC status and back, with google.rpc details so that nothing is lost on the way.
+
+ErrorInfo carries reason and field, BadRequest the field of an invalid input, RetryInfo when a retry can succeed.
+"""
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import grpc
+from google.protobuf.message import DecodeError, Message
+from google.rpc import error_details_pb2, status_pb2
+from grpc import aio
+
+from chassis.errors import (
+    Conflict,
+    CorkboardError,
+    Corrupt,
+    DeadlineExceeded,
+    Invalid,
+    NotFound,
+    Overloaded,
+    PermissionDenied,
+    Unavailable,
+)
+from chassis.reason import reason_of
+
+DOMAIN = "corkboard"
+RETRY_AFTER_KEY = "retry-after"
+DETAILS_KEY = "grpc-status-details-bin"
+# A message travels twice (as text and inside the details); both fit into 8 kB of metadata with room to spare.
+MAX_MESSAGE_CHARS = 1024
+# Said by a peer that refuses without naming a time: short enough to be useful, long enough not to hammer it.
+DEFAULT_RETRY_AFTER_S = 0.1
+
+Metadata = Sequence[tuple[str, str | bytes]]
+
+_ERROR_BY_CODE: dict[grpc.StatusCode, type[CorkboardError]] = {
+    grpc.StatusCode.INVALID_ARGUMENT: Invalid,
+    grpc.StatusCode.OUT_OF_RANGE: Invalid,
+    grpc.StatusCode.NOT_FOUND: NotFound,
+    grpc.StatusCode.UNIMPLEMENTED: NotFound,
+    grpc.StatusCode.ABORTED: Conflict,
+    grpc.StatusCode.ALREADY_EXISTS: Conflict,
+    grpc.StatusCode.FAILED_PRECONDITION: Conflict,
+    grpc.StatusCode.PERMISSION_DENIED: PermissionDenied,
+    grpc.StatusCode.UNAUTHENTICATED: PermissionDenied,
+    grpc.StatusCode.RESOURCE_EXHAUSTED: Overloaded,
+    grpc.StatusCode.UNAVAILABLE: Unavailable,
+    grpc.StatusCode.CANCELLED: Unavailable,  # our own cancellation arrives as CancelledError, so the peer did it
+    grpc.StatusCode.DEADLINE_EXCEEDED: DeadlineExceeded,
+    grpc.StatusCode.DATA_LOSS: Corrupt,
+}
+# How gRPC itself words a refused message size; the same bytes can never succeed, so it is not overload.
+_TOO_LARGE = "larger than max"
+
+
+@dataclass(frozen=True, slots=True)
+class RpcStatus:
+    """What a server aborts a call with."""
+
+    code: grpc.StatusCode
+    message: str
+    trailing_metadata: tuple[tuple[str, str | bytes], ...]
+
+
+def to_status(error: CorkboardError, *, info: dict[str, str] | None = None) -> RpcStatus:
+    """The status of `error`; `info` is added to the ErrorInfo metadata."""
+    code = grpc.StatusCode[error.status]
+    message = error.message[:MAX_MESSAGE_CHARS]
+    rich = status_pb2.Status(code=code.value[0], message=message)
+    for detail in _details(error, info or {}):
+        rich.details.add().Pack(detail)
+    metadata: list[tuple[str, str | bytes]] = [(DETAILS_KEY, rich.SerializeToString())]
+    if error.retry_after_s is not None:
+        metadata.append((RETRY_AFTER_KEY, str(math.ceil(error.retry_after_s))))  # whole seconds, as in HTTP
+    return RpcStatus(code, message, tuple(metadata))
+
+
+def from_rpc_error(error: aio.AioRpcError, *, peer: str = "") -> CorkboardError:
+    """The chassis error a failed call stands for; `peer` names the callee in the message."""
+    message = error.details() or error.code().name.lower()
+    details = _Details.of(error.trailing_metadata() or ())
+    error_type = _error_type(error.code(), message)
+    result = error_type(
+        f"{peer}: {message}" if peer else message,
+        field=details.field,
+        reason=details.reason or _reason(error.code(), error_type),
+        retry_after_s=details.retry_after_s,
+    )
+    if error_type is Overloaded and result.retry_after_s is None:
+        result.retry_after_s = DEFAULT_RETRY_AFTER_S
+    return result
+
+
+def _details(error: CorkboardError, info: dict[str, str]) -> Iterable[Message]:
+    metadata = {**info, **({"field": error.field} if error.field else {})}
+    yield error_details_pb2.ErrorInfo(reason=reason_of(error), domain=DOMAIN, metadata=metadata)
+    if error.field and isinstance(error, Invalid):
+        violation = error_details_pb2.BadRequest.FieldViolation(
+            field=error.field, description=error.message[:MAX_MESSAGE_CHARS]
+        )
+        yield error_details_pb2.BadRequest(field_violations=[violation])
+    if error.retry_after_s is not None:
+        retry_info = error_details_pb2.RetryInfo()
+        retry_info.retry_delay.FromNanoseconds(int(error.retry_after_s * 1e9))
+        yield retry_info
+
+
+def _error_type(code: grpc.StatusCode, message: str) -> type[CorkboardError]:
+    if code is grpc.StatusCode.RESOURCE_EXHAUSTED and _TOO_LARGE in message:
+        return Invalid
+    return _ERROR_BY_CODE.get(code, CorkboardError)
+
+
+def _reason(code: grpc.StatusCode, error_type: type[CorkboardError]) -> str:
+    if code is grpc.StatusCode.RESOURCE_EXHAUSTED and error_type is Invalid:
+        return "message_too_large"
+    return code.name.lower() if code in (grpc.StatusCode.UNIMPLEMENTED, grpc.StatusCode.CANCELLED) else ""
+
+
+@dataclass(slots=True)
+class _Details:
+    """What the peer's trailing metadata says beyond code and message."""
+
+    field: str = ""
+    reason: str = ""
+    retry_after_s: float | None = None
+
+    @classmethod
+    def of(cls, metadata: Iterable[tuple[str, str | bytes]]) -> "_Details":
+        details = cls()
+        for key, value in metadata:
+            if key == DETAILS_KEY and isinstance(value, bytes):
+                details._read_rich(value)
+            elif key == RETRY_AFTER_KEY and details.retry_after_s is None:
+                details.retry_after_s = _seconds(value)
+        return details
+
+    def _read_rich(self, value: bytes) -> None:
+        info, bad, retry = error_details_pb2.ErrorInfo(), error_details_pb2.BadRequest(), error_details_pb2.RetryInfo()
+        try:
+            for detail in status_pb2.Status.FromString(value).details:
+                if detail.Unpack(info):
+                    self.reason, self.field = info.reason, info.metadata.get("field", self.field)
+                elif detail.Unpack(bad) and bad.field_violations:
+                    self.field = self.field or bad.field_violations[0].field
+                elif detail.Unpack(retry):
+                    self.retry_after_s = retry.retry_delay.ToNanoseconds() / 1e9
+        except DecodeError:  # a foreign peer may put anything there; code and message still stand
+            return
+
+
+def _seconds(value: str | bytes) -> float | None:
+    try:
+        return float(value)
+    except ValueError:
+        return None

@@ -1,0 +1,56 @@
+"""Creates the topics of a list where they are missing."""
+
+import asyncio
+from collections.abc import Sequence
+
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
+
+from chassis.errors import Unavailable
+from chassis.kafka.connection import Connection, missing_topics
+from chassis.kafka.topic import Topic
+
+VISIBLE_WITHIN_S = 10.0
+POLL_S = 0.1
+
+
+async def ensure_topics(connection: Connection, topics: Sequence[Topic], replication: int = 1) -> None:
+    """Create missing topics; return when Kafka knows them all.
+
+    Raises: Unavailable when Kafka cannot be reached or refuses.
+    """
+    missing = set(await missing_topics(connection, topics))
+    if not missing:
+        return
+    admin = AIOKafkaAdminClient(**connection.client("admin"))
+    try:
+        await admin.start()
+        answer = await admin.create_topics([_new(topic, replication) for topic in topics if topic.name in missing])
+        _check(answer.topic_errors)
+    except (KafkaError, OSError) as error:
+        raise Unavailable(f"topics could not be created: {error}") from error
+    finally:
+        await admin.close()
+    await _until_visible(connection, topics)
+
+
+def _new(topic: Topic, replication: int) -> NewTopic:
+    settings = {"min.insync.replicas": str(max(1, replication - 1))}
+    if topic.is_compacted:
+        settings |= {"cleanup.policy": "compact", "min.cleanable.dirty.ratio": "0.1", "segment.ms": "3600000"}
+    else:
+        settings |= {"retention.ms": str(topic.retention_s * 1000)}
+    return NewTopic(topic.name, topic.num_partitions, replication, topic_configs=settings)
+
+
+def _check(topic_errors: Sequence[Sequence[object]]) -> None:
+    for name, code, *_ in topic_errors:
+        error = for_code(code)
+        if code and error is not TopicAlreadyExistsError:
+            raise Unavailable(f"topic {name} could not be created: {error.__name__}")
+
+
+async def _until_visible(connection: Connection, topics: Sequence[Topic]) -> None:
+    async with asyncio.timeout(VISIBLE_WITHIN_S):
+        while await missing_topics(connection, topics):
+            await asyncio.sleep(POLL_S)

@@ -1,0 +1,122 @@
+"""Kafka as services see it: producers, consumers of groups, and whole compacted topics as tables."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Protocol
+
+from chassis.clock import SYSTEM_CLOCK, Clock
+from chassis.deadline import Deadline
+from chassis.health import Health
+from chassis.kafka.admin import ensure_topics
+from chassis.kafka.connection import Connection
+from chassis.kafka.consumer import BatchConsumer
+from chassis.kafka.faust_app import FaustPipeline
+from chassis.kafka.parking import Parker
+from chassis.kafka.producer import KafkaProducer
+from chassis.kafka.record import Record
+from chassis.kafka.table import KafkaTable
+from chassis.kafka.topic import Topic
+from chassis.metrics import Metrics
+
+Handle = Callable[[Sequence[Record]], Awaitable[None]]
+Apply = Callable[[Record], Awaitable[None] | None]
+Offsets = Mapping[tuple[str, int], int]
+StartOffsets = Callable[[], Awaitable[Offsets]]
+
+__all__ = ["Apply", "Bus", "Handle", "KafkaBus", "Part", "Producer", "Record", "StartOffsets"]
+
+
+class Part(Protocol):
+    """What the lifecycle starts and stops."""
+
+    @property
+    def name(self) -> str: ...
+
+    async def start(self, tasks: asyncio.TaskGroup) -> None: ...
+
+    async def stop(self, deadline: Deadline) -> None: ...
+
+
+class Producer(Part, Protocol):
+    """Sends records; a part that is started before and stopped after its users."""
+
+    async def send(
+        self, topic: Topic, value: bytes | None, *, key: bytes | None = None, partition: int | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        """Return when all replicas have the record; the current trace travels in its headers.
+
+        Raises: Unavailable when that takes longer than the producer's limit (the record may still arrive).
+        """
+        ...
+
+
+class Bus(Protocol):
+    """Makes parts that talk to Kafka; nothing connects before they start."""
+
+    def producer(self) -> Producer: ...
+
+    def consumer(
+        self, name: str, topics: Sequence[Topic], group: str, handle: Handle, *, max_records: int = 64,
+        start_offsets: StartOffsets | None = None,
+    ) -> Part:
+        """Reads `topics` as a member of `group`. `handle` gets records of one partition in order and returns when
+        their effect is durable; only then may their offsets be committed.
+
+        An error of verdict RETRY is tried again, PARK is bisected until the poison records stand alone and are sent
+        to `<topic>.parked`, DROP is counted. `start_offsets` replaces committed offsets where it names a partition.
+        """
+        ...
+
+    def table(self, name: str, topic: Topic, apply: Apply) -> Part:
+        """Reads the whole of a compacted topic without a group, then follows it. `start` returns when caught up and
+        raises Unavailable when that takes too long; it may then be called again."""
+        ...
+
+    def pipeline(self, name: str, topics: Sequence[Topic], group: str, handle: Handle) -> Part:
+        """Like `consumer`, on Faust; `handle` gets one record at a time."""
+        ...
+
+    async def ensure_topics(self, topics: Sequence[Topic], replication: int = 1) -> None:
+        """Create those that are missing. Raises: Unavailable."""
+        ...
+
+
+class KafkaBus:
+    """The real one. `zone` becomes the consumers' rack, `instance` part of client ids."""
+
+    def __init__(
+        self, bootstrap: str, *, zone: str, instance: str, metrics: Metrics, health: Health, clock: Clock = SYSTEM_CLOCK
+    ) -> None:
+        self._connection = Connection(bootstrap, zone, instance)
+        self._metrics = metrics
+        self._health = health
+        self._clock = clock
+
+    def producer(self) -> KafkaProducer:
+        return KafkaProducer(self._connection, self._metrics)
+
+    def consumer(
+        self, name: str, topics: Sequence[Topic], group: str, handle: Handle, *, max_records: int = 64,
+        start_offsets: StartOffsets | None = None,
+    ) -> BatchConsumer:
+        return BatchConsumer(
+            name, topics, group, handle, connection=self._connection, parker=self._parker(topics),
+            metrics=self._metrics, health=self._health, clock=self._clock, max_records=max_records,
+            start_offsets=start_offsets,
+        )
+
+    def table(self, name: str, topic: Topic, apply: Apply) -> KafkaTable:
+        return KafkaTable(name, topic, apply, connection=self._connection, metrics=self._metrics, health=self._health)
+
+    def pipeline(self, name: str, topics: Sequence[Topic], group: str, handle: Handle) -> FaustPipeline:
+        return FaustPipeline(
+            name, topics, group, handle, connection=self._connection, parker=self._parker(topics),
+            metrics=self._metrics, health=self._health, clock=self._clock,
+        )
+
+    async def ensure_topics(self, topics: Sequence[Topic], replication: int = 1) -> None:
+        await ensure_topics(self._connection, topics, replication)
+
+    def _parker(self, topics: Sequence[Topic]) -> Parker:
+        return Parker(self.producer(), topics, self._connection.instance, self._metrics)

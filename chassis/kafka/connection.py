@@ -1,0 +1,73 @@
+"""Where Kafka is and who we are to it; settings every client of ours shares."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import KafkaError
+
+from chassis.errors import Unavailable
+from chassis.kafka.topic import Topic
+
+REQUEST_TIMEOUT_MS = 12_000  # above the session: a join may wait for the whole session of a dead member
+SESSION_TIMEOUT_MS = 10_000  # a dead member's partitions move after it
+HEARTBEAT_MS = 500  # makes a rebalance last half a second and not three
+RETRY_S = 0.5
+
+
+@dataclass(frozen=True)
+class Connection:
+    """`bootstrap` is host:port, comma-separated; `zone` becomes the consumers' rack."""
+
+    bootstrap: str
+    zone: str
+    instance: str
+
+    def client(self, purpose: str) -> dict[str, Any]:
+        """Arguments of any aiokafka client."""
+        return {
+            "bootstrap_servers": self.bootstrap, "client_id": f"{self.instance}-{purpose}".replace(" ", "-"),
+            "request_timeout_ms": REQUEST_TIMEOUT_MS, "retry_backoff_ms": 200, "metadata_max_age_ms": 30_000,
+        }
+
+    def consumer(self, purpose: str) -> dict[str, Any]:
+        """Arguments of any aiokafka consumer: earliest, by hand, from the own rack."""
+        return self.client(purpose) | {
+            "client_rack": self.zone or None, "auto_offset_reset": "earliest", "enable_auto_commit": False,
+            "fetch_max_wait_ms": 500, "max_partition_fetch_bytes": 4 << 20,
+        }
+
+    def member(self, purpose: str, group: str) -> dict[str, Any]:
+        """Arguments of a member of a group."""
+        return self.consumer(purpose) | {
+            "group_id": group, "session_timeout_ms": SESSION_TIMEOUT_MS, "heartbeat_interval_ms": HEARTBEAT_MS,
+            "rebalance_timeout_ms": SESSION_TIMEOUT_MS, "max_poll_interval_ms": 300_000,
+        }
+
+
+async def missing_topics(connection: Connection, topics: Sequence[Topic]) -> list[str]:
+    """Names of `topics` that Kafka does not have. Raises: Unavailable."""
+    admin = AIOKafkaAdminClient(**connection.client("admin"))
+    try:
+        await admin.start()
+        known = set(await admin.list_topics())
+    except (KafkaError, OSError) as error:
+        raise Unavailable(f"Kafka at {connection.bootstrap} cannot be reached: {type(error).__name__}") from error
+    finally:
+        await admin.close()
+    return [topic.name for topic in topics if topic.name not in known]
+
+
+async def wait_for_topics(connection: Connection, topics: Sequence[Topic], say: Any) -> None:
+    """Return when Kafka is there and has all `topics`; `say(why)` hears what is waited for."""
+    while True:
+        try:
+            missing = await missing_topics(connection, topics)
+            if not missing:
+                return
+            say(f"topics are missing: {', '.join(missing)}")
+        except Unavailable as error:
+            say(error.message)
+        await asyncio.sleep(RETRY_S)

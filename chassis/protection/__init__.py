@@ -1,0 +1,10 @@
+"""Quota decisions in process: rules arrive by topic, requests are decided here, usage flows back by topic."""
+
+from chassis.protection.feed import RuleFeed
+from chassis.protection.gcra import Gcra
+from chassis.protection.protection import Protection
+from chassis.protection.reporter import UsageReporter
+from chassis.protection.rule import Rule, check_rule
+from chassis.protection.usage import UsageWindow
+
+__all__ = ["Gcra", "Protection", "Rule", "RuleFeed", "UsageReporter", "UsageWindow", "check_rule"]

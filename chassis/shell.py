@@ -1,0 +1,104 @@
+"""What every service has before it has a purpose: traces, metrics, health, Kafka, peers, quota, admin port."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from chassis.admin import AdminServer
+from chassis.bundles import BundleWatcher
+from chassis.clock import SYSTEM_CLOCK, Clock
+from chassis.config import ServiceConfig, redacted
+from chassis.grpc.admission import ResourceOf
+from chassis.grpc.client import ChannelPool
+from chassis.grpc.limits import MethodLimit, ServerLimits
+from chassis.grpc.server import GrpcDoor, Servicer
+from chassis.health import Health
+from chassis.kafka.bus import Bus, KafkaBus, Producer
+from chassis.kafka.topic import Topic
+from chassis.lifecycle import Part, Service
+from chassis.metrics import Metrics
+from chassis.protection import Protection, Rule, RuleFeed, UsageReporter, UsageWindow
+from chassis.tracing import Tracing
+
+
+@dataclass(frozen=True)
+class Contracts:
+    """Topics and wire formats that the chassis itself must not know; every service hands in the same ones."""
+
+    rules_topic: Topic
+    decode_rule: Callable[[bytes], Rule]
+    usage_topic: Topic
+    encode_usage: Callable[[UsageWindow], bytes]
+
+
+class Shell:
+    """Where every wiring starts. `service(parts, doors)` puts what is given inside what is common."""
+
+    def __init__(
+        self, name: str, config: ServiceConfig, contracts: Contracts, *, bus: Bus | None = None, clock: Clock = SYSTEM_CLOCK
+    ) -> None:
+        self.name = name
+        self.config = config
+        self.clock = clock
+        self.metrics = Metrics(name)
+        self.health = Health()
+        self.bus: Bus = bus or KafkaBus(
+            config.kafka_bootstrap, zone=config.zone, instance=config.instance, metrics=self.metrics,
+            health=self.health, clock=clock,
+        )
+        self.producer: Producer = self.bus.producer()
+        self.protection = Protection(clock=clock, metrics=self.metrics)
+        self._contracts = contracts
+        self._channels: dict[str, ChannelPool] = {}
+
+    def channel(self, target: str) -> ChannelPool:
+        """The pool of channels to a peer; the same target gives the same pool."""
+        if target not in self._channels:
+            self._channels[target] = ChannelPool(
+                target, zone=self.config.zone, metrics=self.metrics, clock=self.clock
+            )
+        return self._channels[target]
+
+    def grpc_door(
+        self, servicers: Sequence[Servicer], limits: Mapping[str, MethodLimit] | None = None,
+        resource_of: ResourceOf | None = None,
+    ) -> GrpcDoor:
+        """The gRPC door on the configured port. `resource_of` names what a call is charged to, if anything."""
+        return GrpcDoor(
+            servicers, health=self.health, metrics=self.metrics, host=self.config.grpc_host, port=self.config.grpc_port,
+            limits=ServerLimits(methods=limits or {}), is_reflection_enabled=self.config.reflection_enabled,
+            admitter=self.protection, resource_of=resource_of,
+        )
+
+    def service(self, *, parts: Sequence[Part], doors: Sequence[Part]) -> Service:
+        """The whole service, common parts around its own."""
+        common: list[Part] = [self._tracing(), self._admin(parts), self.producer, *self._channels.values()]
+        return Service(
+            self.name, parts=[*common, *self._quota(), *parts], doors=doors, health=self.health,
+            drain_s=self.config.drain_s,
+        )
+
+    def _tracing(self) -> Tracing:
+        config = self.config
+        return Tracing(self.name, config.instance, config.otlp_endpoint, config.trace_sample_ratio, config.zone)
+
+    def _quota(self) -> list[Part]:
+        config, contracts = self.config, self._contracts
+        rules = RuleFeed(
+            self.bus, contracts.rules_topic, contracts.decode_rule, self.protection, config.state_dir, clock=self.clock
+        )
+        source = (self.name, config.instance, config.zone)
+        usage = UsageReporter(
+            self.protection, self.producer, contracts.usage_topic, contracts.encode_usage, source, clock=self.clock
+        )
+        return [rules, usage]
+
+    def _admin(self, parts: Sequence[Part]) -> AdminServer:
+        watchers = [part for part in parts if isinstance(part, BundleWatcher)]
+
+        def versions() -> Mapping[str, str]:
+            return {name: version for watcher in watchers for name, version in watcher.versions.items()}
+
+        return AdminServer(
+            self.config.admin_host, self.config.admin_port, health=self.health, metrics=self.metrics,
+            settings=redacted(self.config), bundle_versions=versions,
+        )

@@ -1,0 +1,41 @@
+"""The command line: `corkboard --help` lists everything."""
+
+import sys
+
+import typer
+
+from chassis.errors import CorkboardError
+from corkboard.commands import data, definitions, doctor, evaluation, feeds, quota, running, showcase, traces
+from corkboard.commands.output import Output
+
+EXIT_CODES = {"INVALID_ARGUMENT": 2, "NOT_FOUND": 3, "UNAVAILABLE": 4, "RESOURCE_EXHAUSTED": 5, "DEADLINE_EXCEEDED": 6}
+
+
+def build() -> typer.Typer:
+    """The whole command tree."""
+    app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, help="Corkboard: an event-driven home feed.")
+    for command in (running.up, running.down, running.status, running.logs, running.stop, running.start):
+        app.command()(command)
+    for command in (showcase.demo, feeds.feed, feeds.publish, feeds.explain, feeds.sequence, feeds.preview):
+        app.command()(command)
+    for command in (traces.trace, data.world, doctor.doctor):
+        app.command()(command)
+    app.add_typer(data.importer, name="import")
+    app.add_typer(evaluation.train, name="train")
+    app.add_typer(evaluation.evaluate, name="evaluate")
+    app.add_typer(definitions.app, name="definitions")
+    app.add_typer(quota.app, name="quota")
+    return app
+
+
+def main() -> None:
+    """Run one command; a known error is one line and an exit code, never a stack trace."""
+    try:
+        build()()
+    except CorkboardError as error:
+        Output().remarks.print(f"[bold red]error[/bold red] {error.message}", soft_wrap=True)
+        sys.exit(EXIT_CODES.get(error.status, 1))
+
+
+if __name__ == "__main__":
+    main()

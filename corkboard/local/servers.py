@@ -1,0 +1,110 @@
+"""The real servers that a local Corkboard stands on: Kafka brokers, one Valkey per zone, the trace receiver."""
+
+import os
+import sys
+import time
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from chassis.errors import Unavailable
+from corkboard.local.home import Home
+from corkboard.local.kafka_server import KafkaServer
+from corkboard.local.ports import Ports
+from corkboard.local.process import ManagedProcess
+from corkboard.local.valkey_server import ValkeyServer
+
+OTLP_READY_WITHIN_S = 15.0
+
+
+class Server(Protocol):
+    """A server that a supervisor can start and stop again."""
+
+    @property
+    def address(self) -> str: ...
+    @property
+    def pid(self) -> int | None: ...
+    def is_running(self) -> bool: ...
+    def start(self) -> None: ...
+    def stop(self) -> None: ...
+
+
+class TraceReceiver:
+    """The OTLP receiver as a process of its own."""
+
+    def __init__(self, home: Home, port: int) -> None:
+        self.address = f"127.0.0.1:{port}"
+        self._port = port
+        argv = [sys.executable, "-m", "corkboard.traces", "--port", str(port), "--database", str(home.traces)]
+        self._process = ManagedProcess("traces", argv, dict(os.environ), home.logs / "traces.log")
+
+    @property
+    def pid(self) -> int | None:
+        return self._process.pid
+
+    def is_running(self) -> bool:
+        return self._process.is_running()
+
+    def start(self) -> None:
+        from corkboard.local import probes
+
+        self._process.start()
+        give_up_s = time.monotonic() + OTLP_READY_WITHIN_S
+        while not probes.taken_ports([(self._port, "traces")]):
+            if time.monotonic() > give_up_s or not self._process.is_running():
+                raise Unavailable(f"the trace receiver did not start:\n{self._process.log_tail()}")
+            time.sleep(0.05)
+
+    def stop(self) -> None:
+        self._process.stop()
+
+
+class Servers:
+    """All servers by name: `kafka-1`.. , `valkey-<zone>`, `traces`."""
+
+    def __init__(self, home: Home, ports: Ports, zones: Sequence[str], num_brokers: int) -> None:
+        self._ports = ports
+        self._num_brokers = num_brokers
+        self._zones = tuple(zones)
+        self._brokers = [self._broker(home, index) for index in range(num_brokers)]
+        self._valkeys = {
+            zone: ValkeyServer(home.data / f"valkey-{zone}", ports.valkey(index)) for index, zone in enumerate(zones)
+        }
+        self._traces = TraceReceiver(home, ports.otlp)
+        self.by_name: dict[str, Server] = {}
+
+    @property
+    def bootstrap(self) -> str:
+        return ",".join(f"127.0.0.1:{self._ports.kafka(index)}" for index in range(self._num_brokers))
+
+    def redis_url(self, zone: str) -> str:
+        return f"redis://{self._valkeys[zone].address}/0"
+
+    def start_kafka(self) -> None:
+        """Start every broker at once: a quorum forms only when most of them run."""
+        raise NotImplementedError
+
+    def start_valkey(self) -> None:
+        for zone, server in self._valkeys.items():
+            self._start(f"valkey-{zone}" if len(self._zones) > 1 else "valkey", server)
+
+    def start_otlp(self) -> None:
+        self._start("traces", self._traces)
+
+    def stop(self) -> None:
+        """Stop what was started, last one first."""
+        for server in reversed(list(self.by_name.values())):
+            server.stop()
+        self.by_name.clear()
+
+    def wanted_ports(self, *, kafka: bool, valkey: bool, otlp: bool) -> list[tuple[int, str]]:
+        """(port, what for) of each server that will be started here."""
+        wanted: list[tuple[int, str]] = []
+        if kafka:
+            wanted += [(self._ports.kafka(index), f"kafka-{index + 1}") for index in range(self._num_brokers)]
+        if valkey:
+            wanted += [(self._ports.valkey(index), f"valkey-{zone}") for index, zone in enumerate(self._zones)]
+        return wanted + ([(self._ports.otlp, "traces")] if otlp else [])
+
+    def _start(self, name: str, server: Server) -> None:
+        server.start()
+        self.by_name[name] = server

@@ -1,0 +1,119 @@
+"""One command's connection to a running Corkboard: channels, its own spans, errors in the project's words."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import grpc
+
+from chassis import tracing
+from chassis.deadline import Deadline
+from chassis.errors import Unavailable
+from chassis.grpc.status import from_rpc_error
+from corkboard.local.home import Home
+from corkboard.local.ports import Ports
+from corkboard.local.run_file import RunFile
+
+T = TypeVar("T")
+MAX_MESSAGE_BYTES = 16 << 20
+FLUSH_S = 2.0
+
+
+@dataclass(frozen=True)
+class Endpoints:
+    """Where a running Corkboard listens."""
+
+    ports: Ports
+    zone_index: int = 0
+
+    @classmethod
+    def of_running(cls, home: Home, zone: str = "") -> "Endpoints":
+        """The ports of the Corkboard that runs in `home`.
+
+        Raises: Unavailable when none runs, or it has no such zone.
+        """
+        run = RunFile.read(home.state_file)
+        if run is None:
+            raise Unavailable("Corkboard is not running here; start it with: corkboard up")
+        if zone and zone not in run.zones:
+            raise Unavailable(f"there is no zone {zone!r}; there are: {', '.join(run.zones)}")
+        return cls(Ports(run.port_base), run.zones.index(zone) if zone else 0)
+
+    def address(self, service: str) -> str:
+        return f"127.0.0.1:{self.ports.grpc(service, self.zone_index)}"
+
+    @property
+    def kafka(self) -> str:
+        return f"127.0.0.1:{self.ports.kafka()}"
+
+    @property
+    def otlp(self) -> str:
+        return f"http://127.0.0.1:{self.ports.otlp}"
+
+
+class Session:
+    """Calls any method of any service; each call is a client span, so that traces begin at the surface."""
+
+    def __init__(self, endpoints: Endpoints) -> None:
+        self.endpoints = endpoints
+        self._channels: dict[str, grpc.aio.Channel] = {}
+
+    async def call(self, service: str, stub: Callable[..., Any], method: str, request: Any, timeout_s: float = 10.0) -> Any:
+        """One unary call.
+
+        Raises: the chassis error that the status stands for.
+        """
+        bound = getattr(stub(self._channel(service)), method)
+        with tracing.span(f"{service} {method}", kind="client"):
+            metadata = tuple(tracing.inject_headers().items())
+            try:
+                return await bound(request, timeout=timeout_s, metadata=metadata)
+            except grpc.aio.AioRpcError as error:
+                raise from_rpc_error(error) from error
+
+    def _channel(self, service: str) -> grpc.aio.Channel:
+        if service not in self._channels:
+            options = [("grpc.max_receive_message_length", MAX_MESSAGE_BYTES), ("grpc.enable_retries", 0)]
+            self._channels[service] = grpc.aio.insecure_channel(self.endpoints.address(service), options)
+        return self._channels[service]
+
+    async def close(self) -> None:
+        for channel in self._channels.values():
+            await channel.close()
+
+
+@asynccontextmanager
+async def connected(endpoints: Endpoints) -> AsyncIterator[Session]:
+    """A session with spans exported to the local trace receiver."""
+    traces = tracing.Tracing("surface", endpoints.ports and "surface", endpoints.otlp, 1.0)
+    session = Session(endpoints)
+    async with asyncio.TaskGroup() as tasks:
+        await traces.start(tasks)
+        try:
+            yield session
+        finally:
+            await session.close()
+            await traces.stop(Deadline.after(FLUSH_S))
+
+
+def run(endpoints: Endpoints, work: Callable[[Session], Coroutine[Any, Any, T]]) -> T:
+    """Run one command's work from ordinary code."""
+
+    async def main() -> T:
+        async with connected(endpoints) as session:
+            return await work(session)
+
+    try:
+        return asyncio.run(main())
+    except* Exception as group:
+        raise _single(group) from None
+
+
+def _single(group: BaseExceptionGroup[Exception]) -> Exception:
+    """The first plain exception of a group: commands have one cause of failure."""
+    error: Any = group
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error  # type: ignore[no-any-return]

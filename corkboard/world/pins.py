@@ -1,0 +1,67 @@
+"""Makes the pins of the seeded world: text, link, picture, vector, price, and a few awkward ones on purpose."""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from corkboard.world import pictures
+from corkboard.world.truth import DAY_MS, Truth, WorldSize
+from corkboard.world.vocabulary import LOCALES, TEXT_FORMS, TITLE_FORMS, TOPICS
+from protos.common.v1 import common_pb2
+from protos.pins.v1 import pins_pb2
+
+AD_SHARE = 0.06
+DUPLICATE_SHARE = 0.03
+RISKY_SHARE = 0.01
+NUM_CREATORS = 400
+NUM_ADVERTISERS = 40
+TOPIC_NAMES = tuple(TOPICS)
+
+
+def pin_id(index: int) -> str:
+    """The id of the world's pin number `index`."""
+    return f"pin-{index:06d}"
+
+
+def make_pins(size: WorldSize, truth: Truth, now_ms: int) -> Iterator[pins_pb2.Pin]:
+    """Every pin of the world in the order of its number; created over the world's past."""
+    random = np.random.default_rng(size.seed + 1)
+    links: list[str] = []
+    for index in range(size.num_pins):
+        pin = _pin(index, size, truth, random, now_ms)
+        is_duplicate = links and random.random() < DUPLICATE_SHARE
+        pin.link = f"{links[int(random.integers(len(links)))]}&utm_source=copy" if is_duplicate else _link(index, pin)
+        links.append(pin.link)
+        yield pin
+
+
+def _pin(index: int, size: WorldSize, truth: Truth, random: np.random.Generator, now_ms: int) -> pins_pb2.Pin:
+    first, second = int(truth.topic_of_P[index]), int(truth.second_topic_of_P[index])
+    words = [*random.choice(TOPICS[TOPIC_NAMES[first]], 2, replace=False), random.choice(TOPICS[TOPIC_NAMES[second]])]
+    a, b, c = (str(word) for word in words)
+    pin = pins_pb2.Pin(
+        pin_id=pin_id(index),
+        title=str(random.choice(TITLE_FORMS)).format(a=a, b=b).capitalize(),
+        description=str(random.choice(TEXT_FORMS)).format(a=a, b=b, c=c),
+        image=pictures.draw(first, len(TOPIC_NAMES), size.seed + index),
+        topics=list(dict.fromkeys((TOPIC_NAMES[first], TOPIC_NAMES[second]))),
+        creator_id=f"creator-{int(random.integers(NUM_CREATORS)):04d}",
+        created_time_ms=now_ms - int(random.random() * size.num_days * DAY_MS),
+        locale=LOCALES[0] if random.random() < 0.85 else str(random.choice(LOCALES[1:])),
+        quality={"world": float(truth.quality_P[index])},
+        given_vector=common_pb2.Tensor(
+            data=truth.vectors_PD[index].astype("<f4").tobytes(), shape=[truth.vectors_PD.shape[1]],
+            dtype=common_pb2.DTYPE_FLOAT32,
+        ),
+    )
+    if random.random() < AD_SHARE:
+        pin.advertiser_id = f"merchant-{int(random.integers(NUM_ADVERTISERS)):03d}"
+        pin.price_micros = int(random.lognormal(3.2, 0.8) * 1e6)
+    if random.random() < RISKY_SHARE:
+        pin.safety_labels.append("sensitive")
+    return pin
+
+
+def _link(index: int, pin: pins_pb2.Pin) -> str:
+    shop = pin.advertiser_id or pin.creator_id
+    return f"https://{shop}.example/{pin.topics[0]}?item={index}&utm_medium=board"

@@ -1,0 +1,101 @@
+"""A whole Corkboard for tests: its own folder and ports, started once, with its processes at hand by name."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any, TypeVar
+
+from chassis.errors import CorkboardError
+from corkboard.local.control import ask
+from corkboard.local.home import Home
+from corkboard.session import Endpoints, Session, connected
+from corkboard.traces.store import TraceStore
+
+T = TypeVar("T")
+UP_WITHIN_S = 180.0
+
+
+class House:
+    """Starts `corkboard up --detach` in `folder`; every process can be stopped, started, killed and paused."""
+
+    def __init__(self, folder: Path, port_base: int) -> None:
+        self.home = Home(folder)
+        self._port_base = port_base
+
+    def up(self) -> None:
+        self.command("up", "--detach", "--port-base", str(self._port_base), timeout_s=UP_WITHIN_S)
+
+    def down(self) -> None:
+        self.command("down", timeout_s=90.0)
+
+    def command(self, *arguments: str, timeout_s: float = 120.0) -> str:
+        """Run `corkboard …` as a person would; returns stdout. A failure shows what it said."""
+        done = subprocess.run(
+            [sys.executable, "-m", "corkboard", *arguments], capture_output=True, text=True, timeout=timeout_s,
+            env=os.environ | {"CORKBOARD_HOME": str(self.home.root), "NO_COLOR": "1"}, check=False,
+        )
+        assert done.returncode == 0, f"corkboard {' '.join(arguments)}: {done.returncode}\n{done.stdout}\n{done.stderr}"
+        return done.stdout
+
+    @property
+    def endpoints(self) -> Endpoints:
+        return Endpoints.of_running(self.home)
+
+    @property
+    def traces(self) -> TraceStore:
+        return TraceStore(self.home.traces)
+
+    def run(self, work: Callable[[Session], Coroutine[Any, Any, T]]) -> T:
+        """Run `work` with a session to this house."""
+
+        async def main() -> T:
+            async with connected(self.endpoints) as session:
+                return await work(session)
+
+        return asyncio.run(main())
+
+    def stop(self, name: str) -> None:
+        ask(self.home.control_socket, "stop", name=name)
+
+    def start(self, name: str) -> None:
+        ask(self.home.control_socket, "start", name=name)
+
+    def pid(self, name: str) -> int:
+        return int(self._row(name)["pid"])
+
+    def signal(self, name: str, number: signal.Signals) -> None:
+        """Send a signal straight to the process: SIGKILL is a crash, SIGSTOP a pause."""
+        os.kill(self.pid(name), number)
+
+    def wait_ready(self, name: str, within_s: float = 60.0) -> None:
+        """Return when the process says that it is ready."""
+        give_up_s = time.monotonic() + within_s
+        while (state := self._row(name)["state"]) not in ("ready", "running"):
+            assert time.monotonic() < give_up_s, f"{name} is {state} after {within_s:.0f} s"
+            time.sleep(0.2)
+
+    def resident_mb(self) -> dict[str, int]:
+        report = ask(self.home.control_socket, "status")
+        return {row["name"]: row["resident_mb"] for row in report["processes"]}
+
+    def _row(self, name: str) -> dict[str, Any]:
+        report = ask(self.home.control_socket, "status")
+        return next(row for row in report["processes"] if row["name"] == name)
+
+
+async def eventually(check: Callable[[], Coroutine[Any, Any, bool]], within_s: float, every_s: float = 0.05) -> float:
+    """Wait until `check` holds; returns the seconds it took. An error of the platform counts as "not yet"."""
+    start_s = time.monotonic()
+    while time.monotonic() - start_s < within_s:
+        try:
+            if await check():
+                return time.monotonic() - start_s
+        except CorkboardError:
+            pass
+        await asyncio.sleep(every_s)
+    raise AssertionError(f"not within {within_s} s")
