@@ -24,8 +24,15 @@ class AdminServer:
     name = "admin"
 
     def __init__(
-        self, host: str, port: int, *, health: Health, metrics: Metrics, settings: Mapping[str, Any],
-        bundle_versions: Callable[[], Mapping[str, str]], is_alive: Callable[[], bool] = lambda: True,
+        self,
+        host: str,
+        port: int,
+        *,
+        health: Health,
+        metrics: Metrics,
+        settings: Mapping[str, Any],
+        bundle_versions: Callable[[], Mapping[str, str]],
+        is_alive: Callable[[], bool] = lambda: True,
     ) -> None:
         self.port = port
         self._host = host
@@ -60,7 +67,8 @@ class AdminServer:
         try:
             writer.write(
                 f"HTTP/1.1 {status} {REASONS[status]}\r\nContent-Type: {kind}\r\nContent-Length: {len(body)}\r\n"
-                "Connection: close\r\n\r\n".encode() + body
+                "Connection: close\r\n\r\n".encode()
+                + body
             )
             await writer.drain()
         except ConnectionError:
@@ -75,7 +83,9 @@ class AdminServer:
         if words[0] != b"GET":
             return 405, TEXT, b"only GET is answered here\n"
         pages: dict[bytes, Callable[[], Answer]] = {
-            b"/healthz": self._healthz, b"/readyz": self._readyz, b"/metrics": self._metrics_page,
+            b"/healthz": self._healthz,
+            b"/readyz": self._readyz,
+            b"/metrics": self._metrics_page,
             b"/config": lambda: (200, JSON, _json(self._settings)),
             b"/bundles": lambda: (200, JSON, _json(self._bundle_versions())),
         }

@@ -16,7 +16,7 @@ USER_INFO = re.compile(r"(?<=://)[^/@]+@")
 
 
 class ServiceConfig(BaseModel):
-    """What every service can be told. A service adds its own fields; each has a description and its unit in its name."""
+    """What every service can be told; a service adds its own fields, each with a description and its unit."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
 

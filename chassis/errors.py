@@ -22,9 +22,7 @@ class CorkboardError(Exception):
     status: ClassVar[str] = "INTERNAL"
     verdict: ClassVar[Verdict] = Verdict.RETRY
 
-    def __init__(
-        self, message: str, *, field: str = "", reason: str = "", retry_after_s: float | None = None
-    ) -> None:
+    def __init__(self, message: str, *, field: str = "", reason: str = "", retry_after_s: float | None = None) -> None:
         super().__init__(message)
         self.message = message
         self.field = field

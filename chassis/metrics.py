@@ -20,14 +20,18 @@ class Metrics:
         self._by_name: dict[str, Any] = {}
         self._seen: dict[int, set[str]] = {}
 
-    def counter(self, name: str, help: str, labels: Sequence[str] = ()) -> Counter:  # noqa: A002  # Prometheus' word
+    def counter(self, name: str, help: str, labels: Sequence[str] = ()) -> Counter:  # Prometheus' word
         return self._make(Counter, name, help, labels)
 
-    def gauge(self, name: str, help: str, labels: Sequence[str] = ()) -> Gauge:  # noqa: A002
+    def gauge(self, name: str, help: str, labels: Sequence[str] = ()) -> Gauge:
         return self._make(Gauge, name, help, labels)
 
     def histogram(
-        self, name: str, help: str, labels: Sequence[str] = (), buckets: Sequence[float] | None = None  # noqa: A002
+        self,
+        name: str,
+        help: str,
+        labels: Sequence[str] = (),
+        buckets: Sequence[float] | None = None,
     ) -> Histogram:
         return self._make(Histogram, name, help, labels, buckets=tuple(buckets or LATENCY_BUCKETS_S))
 
@@ -45,7 +49,7 @@ class Metrics:
         """The text that Prometheus reads."""
         return generate_latest(self.registry)
 
-    def _make(self, kind: type[M], name: str, help: str, labels: Sequence[str], **options: Any) -> M:  # noqa: A002
+    def _make(self, kind: type[M], name: str, help: str, labels: Sequence[str], **options: Any) -> M:
         if name not in self._by_name:
             self._by_name[name] = kind(name, help, tuple(labels), registry=self.registry, **options)
         return cast(M, self._by_name[name])

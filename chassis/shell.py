@@ -34,7 +34,13 @@ class Shell:
     """Where every wiring starts. `service(parts, doors)` puts what is given inside what is common."""
 
     def __init__(
-        self, name: str, config: ServiceConfig, contracts: Contracts, *, bus: Bus | None = None, clock: Clock = SYSTEM_CLOCK
+        self,
+        name: str,
+        config: ServiceConfig,
+        contracts: Contracts,
+        *,
+        bus: Bus | None = None,
+        clock: Clock = SYSTEM_CLOCK,
     ) -> None:
         self.name = name
         self.config = config
@@ -42,8 +48,12 @@ class Shell:
         self.metrics = Metrics(name)
         self.health = Health()
         self.bus: Bus = bus or KafkaBus(
-            config.kafka_bootstrap, zone=config.zone, instance=config.instance, metrics=self.metrics,
-            health=self.health, clock=clock,
+            config.kafka_bootstrap,
+            zone=config.zone,
+            instance=config.instance,
+            metrics=self.metrics,
+            health=self.health,
+            clock=clock,
         )
         self.producer: Producer = self.bus.producer()
         self.protection = Protection(clock=clock, metrics=self.metrics)
@@ -53,27 +63,36 @@ class Shell:
     def channel(self, target: str) -> ChannelPool:
         """The pool of channels to a peer; the same target gives the same pool."""
         if target not in self._channels:
-            self._channels[target] = ChannelPool(
-                target, zone=self.config.zone, metrics=self.metrics, clock=self.clock
-            )
+            self._channels[target] = ChannelPool(target, zone=self.config.zone, metrics=self.metrics, clock=self.clock)
         return self._channels[target]
 
     def grpc_door(
-        self, servicers: Sequence[Servicer], limits: Mapping[str, MethodLimit] | None = None,
+        self,
+        servicers: Sequence[Servicer],
+        limits: Mapping[str, MethodLimit] | None = None,
         resource_of: ResourceOf | None = None,
     ) -> GrpcDoor:
         """The gRPC door on the configured port. `resource_of` names what a call is charged to, if anything."""
         return GrpcDoor(
-            servicers, health=self.health, metrics=self.metrics, host=self.config.grpc_host, port=self.config.grpc_port,
-            limits=ServerLimits(methods=limits or {}), is_reflection_enabled=self.config.reflection_enabled,
-            admitter=self.protection, resource_of=resource_of,
+            servicers,
+            health=self.health,
+            metrics=self.metrics,
+            host=self.config.grpc_host,
+            port=self.config.grpc_port,
+            limits=ServerLimits(methods=limits or {}),
+            is_reflection_enabled=self.config.reflection_enabled,
+            admitter=self.protection,
+            resource_of=resource_of,
         )
 
     def service(self, *, parts: Sequence[Part], doors: Sequence[Part]) -> Service:
         """The whole service, common parts around its own."""
         common: list[Part] = [self._tracing(), self._admin(parts), self.producer, *self._channels.values()]
         return Service(
-            self.name, parts=[*common, *self._quota(), *parts], doors=doors, health=self.health,
+            self.name,
+            parts=[*common, *self._quota(), *parts],
+            doors=doors,
+            health=self.health,
             drain_s=self.config.drain_s,
         )
 
@@ -99,6 +118,10 @@ class Shell:
             return {name: version for watcher in watchers for name, version in watcher.versions.items()}
 
         return AdminServer(
-            self.config.admin_host, self.config.admin_port, health=self.health, metrics=self.metrics,
-            settings=redacted(self.config), bundle_versions=versions,
+            self.config.admin_host,
+            self.config.admin_port,
+            health=self.health,
+            metrics=self.metrics,
+            settings=redacted(self.config),
+            bundle_versions=versions,
         )

@@ -17,8 +17,11 @@ from opentelemetry.trace.propagation import set_span_in_context
 from chassis.deadline import Deadline
 
 KINDS = {
-    "internal": SpanKind.INTERNAL, "server": SpanKind.SERVER, "client": SpanKind.CLIENT,
-    "producer": SpanKind.PRODUCER, "consumer": SpanKind.CONSUMER,
+    "internal": SpanKind.INTERNAL,
+    "server": SpanKind.SERVER,
+    "client": SpanKind.CLIENT,
+    "producer": SpanKind.PRODUCER,
+    "consumer": SpanKind.CONSUMER,
 }
 MAX_QUEUED_SPANS = 8_192  # about 8 MB; beyond it spans are dropped, the path never waits
 EXPORT_EVERY_MS = 300
@@ -35,7 +38,14 @@ class Tracing:
     name = "tracing"
 
     def __init__(
-        self, service: str, instance: str, endpoint: str, ratio: float, zone: str = "", *, exporter: SpanExporter | None = None
+        self,
+        service: str,
+        instance: str,
+        endpoint: str,
+        ratio: float,
+        zone: str = "",
+        *,
+        exporter: SpanExporter | None = None,
     ) -> None:
         self._attributes = {"service.name": service, "service.instance.id": instance, "corkboard.zone": zone}
         self._endpoint = endpoint
@@ -50,10 +60,14 @@ class Tracing:
         )
         exporter = self._exporter or (_otlp(self._endpoint) if self._endpoint else None)
         if exporter is not None:
-            provider.add_span_processor(BatchSpanProcessor(
-                exporter, max_queue_size=MAX_QUEUED_SPANS, schedule_delay_millis=EXPORT_EVERY_MS,
-                export_timeout_millis=EXPORT_TIMEOUT_MS,
-            ))
+            provider.add_span_processor(
+                BatchSpanProcessor(
+                    exporter,
+                    max_queue_size=MAX_QUEUED_SPANS,
+                    schedule_delay_millis=EXPORT_EVERY_MS,
+                    export_timeout_millis=EXPORT_TIMEOUT_MS,
+                )
+            )
         _provider, _tracer = provider, provider.get_tracer("corkboard")
 
     async def stop(self, deadline: Deadline) -> None:
@@ -67,16 +81,25 @@ class Tracing:
 
 @contextmanager
 def span(
-    name: str, *, kind: str = "internal", attributes: Mapping[str, Any] | None = None,
-    links: Sequence[Link] = (), parent: Context | None = None,
+    name: str,
+    *,
+    kind: str = "internal",
+    attributes: Mapping[str, Any] | None = None,
+    links: Sequence[Link] = (),
+    parent: Context | None = None,
 ) -> Iterator[Span]:
     """A span around a block. An exception marks it as failed and goes on."""
     if _tracer is None:
         yield trace.INVALID_SPAN
         return
     with _tracer.start_as_current_span(
-        name, context=parent, kind=KINDS[kind], attributes=attributes, links=links,
-        record_exception=False, set_status_on_exception=False,
+        name,
+        context=parent,
+        kind=KINDS[kind],
+        attributes=attributes,
+        links=links,
+        record_exception=False,
+        set_status_on_exception=False,
     ) as current:
         try:
             yield current
@@ -122,7 +145,9 @@ def _span_context(header: str) -> SpanContext | None:
     if len(parts) < 4 or len(parts[1]) != 32 or len(parts[2]) != 16 or parts[0] == "ff":
         return None
     try:
-        context = SpanContext(int(parts[1], 16), int(parts[2], 16), is_remote=True, trace_flags=TraceFlags(int(parts[3], 16)))
+        context = SpanContext(
+            int(parts[1], 16), int(parts[2], 16), is_remote=True, trace_flags=TraceFlags(int(parts[3], 16))
+        )
     except ValueError:
         return None
     return context if context.is_valid else None
@@ -131,4 +156,6 @@ def _span_context(header: str) -> SpanContext | None:
 def _otlp(endpoint: str) -> SpanExporter:
     from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
 
-    return OTLPSpanExporter(endpoint=endpoint, insecure=not endpoint.startswith("https"), timeout=EXPORT_TIMEOUT_MS / 1000)
+    return OTLPSpanExporter(
+        endpoint=endpoint, insecure=not endpoint.startswith("https"), timeout=EXPORT_TIMEOUT_MS / 1000
+    )

@@ -1,6 +1,7 @@
 """The command line: `corkboard --help` lists everything."""
 
 import sys
+from collections.abc import Callable
 
 import typer
 
@@ -11,14 +12,31 @@ from corkboard.commands.output import Output
 EXIT_CODES = {"INVALID_ARGUMENT": 2, "NOT_FOUND": 3, "UNAVAILABLE": 4, "RESOURCE_EXHAUSTED": 5, "DEADLINE_EXCEEDED": 6}
 
 
+COMMANDS: tuple[Callable[..., None], ...] = (
+    showcase.demo,
+    running.up,
+    running.down,
+    running.status,
+    running.logs,
+    running.stop,
+    running.start,
+    doctor.doctor,
+    feeds.feed,
+    feeds.publish,
+    feeds.explain,
+    feeds.sequence,
+    feeds.preview,
+    traces.trace,
+    data.world,
+)
+
+
 def build() -> typer.Typer:
     """The whole command tree."""
-    app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, help="Corkboard: an event-driven home feed.")
-    for command in (running.up, running.down, running.status, running.logs, running.stop, running.start):
-        app.command()(command)
-    for command in (showcase.demo, feeds.feed, feeds.publish, feeds.explain, feeds.sequence, feeds.preview):
-        app.command()(command)
-    for command in (traces.trace, data.world, doctor.doctor):
+    app = typer.Typer(
+        no_args_is_help=True, pretty_exceptions_enable=False, help="Corkboard: an event-driven home feed."
+    )
+    for command in COMMANDS:
         app.command()(command)
     app.add_typer(data.importer, name="import")
     app.add_typer(evaluation.train, name="train")

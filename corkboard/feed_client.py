@@ -45,12 +45,21 @@ class Feed:
 
     def draw(self) -> RenderableType:
         rows = [
-            (item.position + 1, item.pin_id, self.title(item.pin_id), self.topics(item.pin_id), f"{item.score:.3f}",
-             item.generator, item.reason_code)
+            (
+                item.position + 1,
+                item.pin_id,
+                self.title(item.pin_id),
+                self.topics(item.pin_id),
+                f"{item.score:.3f}",
+                item.generator,
+                item.reason_code,
+            )
             for item in self.response.items
         ]
         columns = ("", "pin", "title", "topics", "score", "generator", "why")
-        drawn = table(f"feed · request {self.response.request_id} · trace {self.response.trace_id}", columns, rows, ("", "score"))
+        drawn = table(
+            f"feed · request {self.response.request_id} · trace {self.response.trace_id}", columns, rows, ("", "score")
+        )
         missing = [f"[yellow]degraded[/yellow] {line}" for line in self.degradations()]
         return Group(drawn, *missing)
 
@@ -103,13 +112,21 @@ def draw_explanation(answer: blender_pb2.ExplainFeedResponse) -> RenderableType:
         table("items", _ITEM_COLUMNS, [_item_row(item) for item in answer.items], _ITEM_NUMBERS),
     ]
     if answer.why_not:
-        parts.append(table("why not", ("pin", "removed by", "rank by score", "score"), [
-            (item.pin_id, item.removed_by, item.rank_by_score, f"{item.score:.3f}") for item in answer.why_not
-        ]))
+        parts.append(
+            table(
+                "why not",
+                ("pin", "removed by", "rank by score", "score"),
+                [(item.pin_id, item.removed_by, item.rank_by_score, f"{item.score:.3f}") for item in answer.why_not],
+            )
+        )
     if answer.influencing_events:
-        parts.append(table("events that shaped it", ("event", "type", "pin"), [
-            (event.event_id, event.event_type, event.pin_id) for event in answer.influencing_events
-        ]))
+        parts.append(
+            table(
+                "events that shaped it",
+                ("event", "type", "pin"),
+                [(event.event_id, event.event_type, event.pin_id) for event in answer.influencing_events],
+            )
+        )
     return Group(*parts)
 
 
@@ -120,6 +137,13 @@ _ITEM_NUMBERS = ("", "score", "by score", "places", "diversity", "spacing")
 def _item_row(item: blender_pb2.ItemExplanation) -> tuple[Any, ...]:
     heads = " ".join(f"{head} {value:.2f}" for head, value in sorted(item.score_by_head.items()))
     return (
-        item.position + 1, item.pin_id, f"{item.score:.3f}", item.rank_by_score + 1, f"{item.places_moved:+d}",
-        f"{item.diversity_bonus:.3f}", f"{item.spacing_penalty:.3f}", item.moved_by, heads,
+        item.position + 1,
+        item.pin_id,
+        f"{item.score:.3f}",
+        item.rank_by_score + 1,
+        f"{item.places_moved:+d}",
+        f"{item.diversity_bonus:.3f}",
+        f"{item.spacing_penalty:.3f}",
+        item.moved_by,
+        heads,
     )

@@ -23,7 +23,9 @@ STOP_S = 3.0
 @asynccontextmanager
 async def bus(kafka: str) -> AsyncIterator[Bus]:
     """A Kafka bus for one command."""
-    yield KafkaBus(kafka, zone="", instance="corkboard-cli", metrics=Metrics("cli"), health=Health(), clock=SYSTEM_CLOCK)
+    yield KafkaBus(
+        kafka, zone="", instance="corkboard-cli", metrics=Metrics("cli"), health=Health(), clock=SYSTEM_CLOCK
+    )
 
 
 async def read(bus: Bus, topic: Topic) -> Mapping[str, Release]:

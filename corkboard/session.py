@@ -60,7 +60,9 @@ class Session:
         self.endpoints = endpoints
         self._channels: dict[str, grpc.aio.Channel] = {}
 
-    async def call(self, service: str, stub: Callable[..., Any], method: str, request: Any, timeout_s: float = 10.0) -> Any:
+    async def call(
+        self, service: str, stub: Callable[..., Any], method: str, request: Any, timeout_s: float = 10.0
+    ) -> Any:
         """One unary call.
 
         Raises: the chassis error that the status stands for.
@@ -87,7 +89,7 @@ class Session:
 @asynccontextmanager
 async def connected(endpoints: Endpoints) -> AsyncIterator[Session]:
     """A session with spans exported to the local trace receiver."""
-    traces = tracing.Tracing("surface", endpoints.ports and "surface", endpoints.otlp, 1.0)
+    traces = tracing.Tracing("surface", "corkboard-cli", endpoints.otlp, 1.0)
     session = Session(endpoints)
     async with asyncio.TaskGroup() as tasks:
         await traces.start(tasks)

@@ -40,10 +40,12 @@ async def tour(session: Session, home: Home, person: str, output: Output) -> Non
     readable_ms = (time.monotonic() - start_s) * 1000
     after = await _feed(session, person)
     total_ms = (time.monotonic() - start_s) * 1000
-    say(f"\n{person} saved [bold]{before.title(saved)}[/bold] ({before.topics(saved)}); readable after {readable_ms:.0f} ms; "
-        f"the next feed came {total_ms:.0f} ms after the click\n")
+    say(
+        f"\n{person} saved [bold]{before.title(saved)}[/bold] ({before.topics(saved)}); "
+        f"readable after {readable_ms:.0f} ms; the next feed came {total_ms:.0f} ms after the click\n"
+    )
     why = await feed_client.explain(session, after.response.request_id, ())
-    say(_changes(before, after, await feed_client.explain(session, before.response.request_id, ()), why))
+    say(_changes(after, await feed_client.explain(session, before.response.request_id, ()), why))
     trace = await _joined_trace(home, after.response.trace_id, publish_trace_id)
     say("\nThe trace of that feed, joined to the trace of the save:")
     say(draw(trace))
@@ -64,8 +66,13 @@ def _pin_to_save(feed: feed_client.Feed) -> str:
 
 async def _save(session: Session, person: str, pin: str, request_id: str) -> str:
     event = ingest_pb2.Event(
-        event_id=f"{request_id}-{pin}-save", user_id=person, event_type="save", event_time_ms=time.time_ns() // 1_000_000,
-        pin_id=pin, surface="home", request_id=request_id,
+        event_id=f"{request_id}-{pin}-save",
+        user_id=person,
+        event_type="save",
+        event_time_ms=time.time_ns() // 1_000_000,
+        pin_id=pin,
+        surface="home",
+        request_id=request_id,
     )
     with tracing.span(f"save {uuid.uuid4().hex[:4]}"):
         await feed_client.publish_one(session, event)
@@ -84,8 +91,9 @@ async def _until_readable(session: Session, person: str, event_id: str) -> None:
 
 
 def _changes(
-    before: feed_client.Feed, after: feed_client.Feed,
-    why_before: blender_pb2.ExplainFeedResponse, why_after: blender_pb2.ExplainFeedResponse,
+    after: feed_client.Feed,
+    why_before: blender_pb2.ExplainFeedResponse,
+    why_after: blender_pb2.ExplainFeedResponse,
 ) -> RenderableType:
     """The new feed, each pin with its rank in the pool before and after the save."""
     old = {item.pin_id: item.rank_by_score for item in why_before.pool}
@@ -94,11 +102,23 @@ def _changes(
     for item in after.response.items:
         was, now = old.get(item.pin_id, -1), new.get(item.pin_id, -1)
         moved = "new candidate" if was < 0 else f"{was - now:+d} places" if was != now else "as before"
-        rows.append((item.position + 1, item.pin_id, after.title(item.pin_id), after.topics(item.pin_id),
-                     was + 1 if was >= 0 else "", now + 1, moved, item.reason_code))
+        rows.append(
+            (
+                item.position + 1,
+                item.pin_id,
+                after.title(item.pin_id),
+                after.topics(item.pin_id),
+                was + 1 if was >= 0 else "",
+                now + 1,
+                moved,
+                item.reason_code,
+            )
+        )
     columns = ("", "pin", "title", "topics", "ranked before", "ranked now", "moved", "why")
     shaped = [f"shaped by: {event.event_type} of {event.pin_id}" for event in why_after.influencing_events[:3]]
-    return Group(table("the next feed (what was shown before is not shown again)", columns, rows, columns[4:6]), *shaped)
+    return Group(
+        table("the next feed (what was shown before is not shown again)", columns, rows, columns[4:6]), *shaped
+    )
 
 
 async def _joined_trace(home: Home, feed_trace_id: str, publish_trace_id: str) -> JoinedTrace:

@@ -21,17 +21,27 @@ MODELS_OF = {"cg": ("popular", "co_engaged", "two_tower"), "ranker-leaf": ("rank
 def export_dataset(home: Home, endpoints: Endpoints, name: str, output: Output) -> dict[str, Any]:
     """Write a dataset bundle from the lake; returns its report with the key `path`."""
     settings = {
-        "INDEXER_BUNDLES_URI": str(home.bundles), "INDEXER_LAKE_DIR": str(home.lake),
+        "INDEXER_BUNDLES_URI": str(home.bundles),
+        "INDEXER_LAKE_DIR": str(home.lake),
         "INDEXER_REDIS_URL": f"redis://127.0.0.1:{endpoints.ports.valkey(endpoints.zone_index)}/0",
     }
-    return _job(output, "exporting training data", ["services.indexer.offline.export_dataset", "--name", name], settings)
+    arguments = ["services.indexer.offline.export_dataset", "--name", name]
+    report = _job(output, "exporting training data", arguments, settings)
+    return report | {"path": str(report["uri"]).removeprefix("file://")}
 
 
 def train(home: Home, endpoints: Endpoints, service: str, dataset: str, output: Output) -> dict[str, Any]:
     """Train and release the models of `service` (cg or ranker)."""
     arguments = [
-        f"services.{service}.offline.train", "--dataset", dataset, "--bundles-uri", str(home.bundles), "--release",
-        "--kafka-bootstrap", endpoints.kafka,
+        f"services.{service}.offline.train",
+        "--dataset",
+        dataset,
+        "--bundles-uri",
+        str(home.bundles),
+        "--release",
+        "--kafka-bootstrap",
+        endpoints.kafka,
+        "--json",
     ]
     return _job(output, f"training {service}", arguments, {})
 
@@ -65,8 +75,11 @@ def _job(output: Output, what: str, arguments: Sequence[str], settings: dict[str
     output.say(what)
     start_s = time.monotonic()
     done = subprocess.run(  # noqa: S603  # this interpreter, our modules
-        [sys.executable, "-m", *arguments, "--json"], env=os.environ | settings, stdout=subprocess.PIPE,
-        stderr=None if output.remarks.is_terminal else subprocess.PIPE, check=False,
+        [sys.executable, "-m", *arguments],
+        env=os.environ | settings,
+        stdout=subprocess.PIPE,
+        stderr=None if output.remarks.is_terminal else subprocess.PIPE,
+        check=False,
     )
     if done.returncode != 0:
         tail = (done.stderr or b"").decode(errors="replace")[-2_000:]

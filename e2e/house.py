@@ -36,8 +36,12 @@ class House:
     def command(self, *arguments: str, timeout_s: float = 120.0) -> str:
         """Run `corkboard …` as a person would; returns stdout. A failure shows what it said."""
         done = subprocess.run(
-            [sys.executable, "-m", "corkboard", *arguments], capture_output=True, text=True, timeout=timeout_s,
-            env=os.environ | {"CORKBOARD_HOME": str(self.home.root), "NO_COLOR": "1"}, check=False,
+            [sys.executable, "-m", "corkboard", *arguments],
+            capture_output=True,
+            text=True,
+            timeout=timeout_s,
+            env=os.environ | {"CORKBOARD_HOME": str(self.home.root), "NO_COLOR": "1"},
+            check=False,
         )
         assert done.returncode == 0, f"corkboard {' '.join(arguments)}: {done.returncode}\n{done.stdout}\n{done.stderr}"
         return done.stdout

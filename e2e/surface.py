@@ -17,7 +17,9 @@ def feed_request(user: str = "person-00010", **fields: object) -> blender_pb2.Ge
     return blender_pb2.GetFeedRequest(**({"user_id": user, "surface": "home", "page_size": 10} | fields))  # type: ignore[arg-type]
 
 
-async def get_feed(session: Session, request: blender_pb2.GetFeedRequest, timeout_s: float = 5.0) -> blender_pb2.GetFeedResponse:
+async def get_feed(
+    session: Session, request: blender_pb2.GetFeedRequest, timeout_s: float = 5.0
+) -> blender_pb2.GetFeedResponse:
     response: blender_pb2.GetFeedResponse = await session.call(
         "blender", blender_pb2_grpc.FeedServiceStub, "GetFeed", request, timeout_s
     )
@@ -25,12 +27,20 @@ async def get_feed(session: Session, request: blender_pb2.GetFeedRequest, timeou
 
 
 def event(user: str, event_type: str, pin_id: str, **fields: object) -> ingest_pb2.Event:
-    base = {"event_id": uuid.uuid4().hex, "user_id": user, "event_type": event_type, "pin_id": pin_id, "surface": "home",
-            "event_time_ms": time.time_ns() // 1_000_000}
+    base = {
+        "event_id": uuid.uuid4().hex,
+        "user_id": user,
+        "event_type": event_type,
+        "pin_id": pin_id,
+        "surface": "home",
+        "event_time_ms": time.time_ns() // 1_000_000,
+    }
     return ingest_pb2.Event(**(base | fields))  # type: ignore[arg-type]
 
 
-async def publish(session: Session, events: Sequence[ingest_pb2.Event], timeout_s: float = 10.0) -> list[ingest_pb2.Verdict]:
+async def publish(
+    session: Session, events: Sequence[ingest_pb2.Event], timeout_s: float = 10.0
+) -> list[ingest_pb2.Verdict]:
     request = ingest_pb2.PublishEventsRequest(events=events)
     answer = await session.call("ingest", ingest_pb2_grpc.IngestServiceStub, "PublishEvents", request, timeout_s)
     return list(answer.verdicts)

@@ -1,6 +1,7 @@
 """Bad input over real gRPC: the right status each time, and the next good call works."""
 
 import asyncio
+from typing import Any
 
 import grpc
 import pytest
@@ -29,7 +30,7 @@ METHODS = {
 def test_malformed_protobuf_is_invalid_argument(house: House, service: str) -> None:
     async def work() -> None:
         async with grpc.aio.insecure_channel(house.endpoints.address(service)) as channel:
-            call = channel.unary_unary(f"/{METHODS[service]}")
+            call: Any = channel.unary_unary(f"/{METHODS[service]}")
             with pytest.raises(grpc.aio.AioRpcError) as caught:
                 await call(b"\xff\xff\xff\xff garbage", timeout=5.0)
         assert caught.value.code() == grpc.StatusCode.INVALID_ARGUMENT
@@ -107,8 +108,15 @@ def test_each_bad_event_gets_its_own_verdict_and_the_good_one_passes(house: Hous
             event("person-00040", "long_view", "pin-000001", attributes_json=b"{not json"),
         ]
         verdicts = await publish(session, events)
-        assert [verdict.outcome for verdict in verdicts] == [ingest_pb2.OUTCOME_ACCEPTED] + [ingest_pb2.OUTCOME_REJECTED] * 6
-        assert [verdict.code for verdict in verdicts[1:5]] == ["unknown_event_type", "missing_field", "too_old", "in_future"]
+        assert [verdict.outcome for verdict in verdicts] == [ingest_pb2.OUTCOME_ACCEPTED] + [
+            ingest_pb2.OUTCOME_REJECTED
+        ] * 6
+        assert [verdict.code for verdict in verdicts[1:5]] == [
+            "unknown_event_type",
+            "missing_field",
+            "too_old",
+            "in_future",
+        ]
         assert all(verdict.message for verdict in verdicts[1:])
 
     house.run(work)
@@ -129,7 +137,9 @@ def test_unknown_sequences_columns_and_requests_are_named(house: House) -> None:
     async def work(session: Session) -> None:
         stub = indexer_pb2_grpc.SequenceServiceStub
         with pytest.raises(NotFound, match="dreams"):
-            await session.call("indexer", stub, "GetSequence", indexer_pb2.GetSequenceRequest(user_id="u", sequence="dreams"))
+            await session.call(
+                "indexer", stub, "GetSequence", indexer_pb2.GetSequenceRequest(user_id="u", sequence="dreams")
+            )
         request = indexer_pb2.GetSequenceRequest(user_id="u", sequence="engagement", columns=["shoe_size"])
         with pytest.raises(Invalid, match="shoe_size"):
             await session.call("indexer", stub, "GetSequence", request)

@@ -24,8 +24,12 @@ def make_events(name: str) -> list[ingest_pb2.Event]:
     base_ms = time.time_ns() // 1_000_000 - NUM_EVENTS
     return [
         ingest_pb2.Event(
-            event_id=f"{name}-{number:06d}", user_id=f"{name}-user-{number % NUM_USERS:03d}", event_type="click",
-            event_time_ms=base_ms + number, pin_id=f"pin-{number % 500:06d}", surface="home",
+            event_id=f"{name}-{number:06d}",
+            user_id=f"{name}-user-{number % NUM_USERS:03d}",
+            event_type="click",
+            event_time_ms=base_ms + number,
+            pin_id=f"pin-{number % 500:06d}",
+            surface="home",
         )
         for number in range(NUM_EVENTS)
     ]

@@ -109,13 +109,19 @@ def test_a_new_pin_is_retrievable_within_two_seconds_of_its_enrichment(house: Ho
 
     async def work(session: Session) -> None:
         pin = pins_pb2.Pin(
-            pin_id=f"fresh-pin-{time.time_ns()}", title="Bread with lemon", topics=["kitchen"],
-            link=f"https://new.example/x?item={time.time_ns()}", locale="en-US", created_time_ms=time.time_ns() // 1_000_000,
+            pin_id=f"fresh-pin-{time.time_ns()}",
+            title="Bread with lemon",
+            topics=["kitchen"],
+            link=f"https://new.example/x?item={time.time_ns()}",
+            locale="en-US",
+            created_time_ms=time.time_ns() // 1_000_000,
         )
         await publish_pins(session, [pin])
 
         async def retrievable() -> bool:
-            request = cg_pb2.RetrieveRequest(user_id="person-00015", surface="home", num_candidates=50, generators=["fresh"])
+            request = cg_pb2.RetrieveRequest(
+                user_id="person-00015", surface="home", num_candidates=50, generators=["fresh"]
+            )
             answer = await session.call("cg", cg_pb2_grpc.RetrievalServiceStub, "Retrieve", request)
             return pin.pin_id in [candidate.pin_id for candidate in answer.candidates]
 

@@ -27,8 +27,19 @@ def spans(house: House) -> list[SpanRow]:
     async def work(session: Session) -> None:
         user = f"traced-{start_ns}"
         link = f"https://traced.example/x?item={start_ns}"
-        await publish_pins(session, [pins_pb2.Pin(pin_id=f"traced-{start_ns}", title="A traced pin", link=link, locale="en-US",
-                                                  topics=["kitchen"], created_time_ms=start_ns // 1_000_000)])
+        await publish_pins(
+            session,
+            [
+                pins_pb2.Pin(
+                    pin_id=f"traced-{start_ns}",
+                    title="A traced pin",
+                    link=link,
+                    locale="en-US",
+                    topics=["kitchen"],
+                    created_time_ms=start_ns // 1_000_000,
+                )
+            ],
+        )
         await publish(session, [event(user, "save", "pin-000003")])
 
         async def readable() -> bool:
@@ -64,14 +75,18 @@ class Graph:
 
     def _linked(self, span: SpanRow, edge: Edge) -> bool:
         targets = (self.by_id.get(link) for link in span.links)
-        return any(target is not None and (self._is_parent(target, edge) or self._under(target, edge)) for target in targets)
+        return any(
+            target is not None and (self._is_parent(target, edge) or self._under(target, edge)) for target in targets
+        )
 
     @staticmethod
     def _is_parent(span: SpanRow, edge: Edge) -> bool:
         return (span.service, span.name) == (edge.parent, edge.parent_span)
 
 
-@pytest.mark.parametrize("edge", telemetry.EDGES, ids=lambda edge: f"{edge.parent_span} > {edge.child}: {edge.child_span}")
+@pytest.mark.parametrize(
+    "edge", telemetry.EDGES, ids=lambda edge: f"{edge.parent_span} > {edge.child}: {edge.child_span}"
+)
 def test_every_declared_edge_is_seen(house: House, spans: list[SpanRow], edge: Edge) -> None:
     if not Graph(spans).has(edge):
         start_ns = min(span.start_ns for span in spans)
@@ -89,5 +104,9 @@ def test_the_check_sees_a_missing_edge(spans: list[SpanRow]) -> None:
 
 
 def test_every_stage_of_the_feed_has_a_span(spans: list[SpanRow]) -> None:
-    stages = {span.name.removeprefix("stage ") for span in spans if span.service == "blender" and span.name.startswith("stage ")}
+    stages = {
+        span.name.removeprefix("stage ")
+        for span in spans
+        if span.service == "blender" and span.name.startswith("stage ")
+    }
     assert stages >= set(telemetry.FEED_STAGES)

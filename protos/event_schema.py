@@ -7,18 +7,20 @@ import pyarrow as pa
 SCHEMA_VERSION = "1"
 CONTENT_TYPE = "application/vnd.apache.arrow.stream"
 
-ACCEPTED: pa.Schema = pa.schema([
-    pa.field("event_id", pa.string(), nullable=False),
-    pa.field("user_id", pa.string(), nullable=False),
-    pa.field("event_type", pa.string(), nullable=False),
-    pa.field("event_time_ms", pa.int64(), nullable=False),
-    pa.field("received_time_ms", pa.int64(), nullable=False),
-    pa.field("pin_id", pa.string(), nullable=False),
-    pa.field("surface", pa.string(), nullable=False),
-    pa.field("request_id", pa.string(), nullable=False),
-    pa.field("traceparent", pa.string(), nullable=False),
-    pa.field("attributes", pa.binary(), nullable=False),
-])
+ACCEPTED: pa.Schema = pa.schema(
+    [
+        pa.field("event_id", pa.string(), nullable=False),
+        pa.field("user_id", pa.string(), nullable=False),
+        pa.field("event_type", pa.string(), nullable=False),
+        pa.field("event_time_ms", pa.int64(), nullable=False),
+        pa.field("received_time_ms", pa.int64(), nullable=False),
+        pa.field("pin_id", pa.string(), nullable=False),
+        pa.field("surface", pa.string(), nullable=False),
+        pa.field("request_id", pa.string(), nullable=False),
+        pa.field("traceparent", pa.string(), nullable=False),
+        pa.field("attributes", pa.binary(), nullable=False),
+    ]
+)
 """An envelope of events.accepted. Absent texts are "", absent attributes are b""."""
 
 PROVENANCE: tuple[pa.Field, ...] = (

@@ -7,6 +7,7 @@ pipeline `stage <name>`. `e2e/test_trace_edges.py` asserts that every edge below
 from dataclasses import dataclass
 from enum import Enum
 
+from chassis.kafka.topic import Topic
 from protos import topics
 
 
@@ -43,16 +44,24 @@ GET_USER = "corkboard.indexer.v1.FeatureService/GetUser"
 BATCH_GET_PINS = "corkboard.indexer.v1.FeatureService/BatchGetPins"
 
 FEED_STAGES = (
-    "admit", "hydrate_user", "retrieve", "drop_seen", "drop_blocked", "rank", "diversify_and_space", "cut_page", "log",
+    "admit",
+    "hydrate_user",
+    "retrieve",
+    "drop_seen",
+    "drop_blocked",
+    "rank",
+    "diversify_and_space",
+    "cut_page",
+    "log",
 )
 
 
-def send(topic: topics.Topic) -> str:
+def send(topic: Topic) -> str:
     """Name of the span that sends to `topic`."""
     return f"send {topic.name}"
 
 
-def process(topic: topics.Topic) -> str:
+def process(topic: Topic) -> str:
     """Name of the span that handles records of `topic`."""
     return f"process {topic.name}"
 

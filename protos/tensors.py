@@ -41,6 +41,7 @@ def tensor_to_numpy(tensor: common_pb2.Tensor) -> NDArray[Any]:
     if expected_bytes != len(tensor.data):
         raise Invalid(
             f"tensor of shape {shape} needs {expected_bytes} bytes, has {len(tensor.data)}",
-            field="data", reason="bad_shape",
+            field="data",
+            reason="bad_shape",
         )
     return np.frombuffer(tensor.data, dtype=dtype).reshape(shape)

@@ -5,47 +5,105 @@ from chassis.kafka.topic import Topic
 DAY_S = 86_400
 
 EVENTS_ACCEPTED = Topic(
-    "corkboard.events.accepted.v1", key="user bucket", value="Arrow batch", owner="ingest",
-    consumers=("enrich",), num_partitions=8, retention_s=3 * DAY_S,
+    "corkboard.events.accepted.v1",
+    key="user bucket",
+    value="Arrow batch",
+    owner="ingest",
+    consumers=("enrich",),
+    num_partitions=8,
+    retention_s=3 * DAY_S,
 )
 EVENTS_ENRICHED = Topic(
-    "corkboard.events.enriched.v1", key="user bucket", value="Arrow batch", owner="enrich",
-    consumers=("indexer",), num_partitions=8, retention_s=3 * DAY_S,
+    "corkboard.events.enriched.v1",
+    key="user bucket",
+    value="Arrow batch",
+    owner="enrich",
+    consumers=("indexer",),
+    num_partitions=8,
+    retention_s=3 * DAY_S,
 )
 PINS_PUBLISHED = Topic(
-    "corkboard.pins.published.v1", key="pin id", value="Pin", owner="ingest",
-    consumers=("enrich",), num_partitions=4, is_compacted=True,
+    "corkboard.pins.published.v1",
+    key="pin id",
+    value="Pin",
+    owner="ingest",
+    consumers=("enrich",),
+    num_partitions=4,
+    is_compacted=True,
 )
 PINS_ENRICHED = Topic(
-    "corkboard.pins.enriched.v1", key="pin id", value="EnrichedPin", owner="enrich",
-    consumers=("indexer", "cg"), num_partitions=4, is_compacted=True,
+    "corkboard.pins.enriched.v1",
+    key="pin id",
+    value="EnrichedPin",
+    owner="enrich",
+    consumers=("indexer", "cg"),
+    num_partitions=4,
+    is_compacted=True,
 )
 EMBEDDINGS_PUBLISHED = Topic(
-    "corkboard.embeddings.published.v1", key="user id", value="UserEmbedding", owner="cg",
-    consumers=("indexer",), num_partitions=4, is_compacted=True,
+    "corkboard.embeddings.published.v1",
+    key="user id",
+    value="UserEmbedding",
+    owner="cg",
+    consumers=("indexer",),
+    num_partitions=4,
+    is_compacted=True,
 )
 FEEDS_SERVED = Topic(
-    "corkboard.feeds.served.v1", key="user bucket", value="ServedFeed", owner="blender",
-    consumers=("indexer",), num_partitions=8, retention_s=7 * DAY_S,
+    "corkboard.feeds.served.v1",
+    key="user bucket",
+    value="ServedFeed",
+    owner="blender",
+    consumers=("indexer",),
+    num_partitions=8,
+    retention_s=7 * DAY_S,
 )
 MODELS_RELEASED = Topic(
-    "corkboard.models.released.v1", key="model name", value="BundleRelease", owner="cg, ranker",
-    consumers=("cg", "ranker"), num_partitions=1, is_compacted=True,
+    "corkboard.models.released.v1",
+    key="model name",
+    value="BundleRelease",
+    owner="cg, ranker",
+    consumers=("cg", "ranker"),
+    num_partitions=1,
+    is_compacted=True,
 )
 DEFINITIONS_RELEASED = Topic(
-    "corkboard.definitions.released.v1", key="bundle name", value="BundleRelease", owner="corkboard",
-    consumers=("ingest", "enrich", "indexer", "blender"), num_partitions=1, is_compacted=True,
+    "corkboard.definitions.released.v1",
+    key="bundle name",
+    value="BundleRelease",
+    owner="corkboard",
+    consumers=("ingest", "enrich", "indexer", "blender"),
+    num_partitions=1,
+    is_compacted=True,
 )
 QUOTA_RULES = Topic(
-    "corkboard.quota.rules.v1", key="rule key", value="RuleVersion", owner="quota",
-    consumers=("chassis",), num_partitions=1, is_compacted=True,
+    "corkboard.quota.rules.v1",
+    key="rule key",
+    value="RuleVersion",
+    owner="quota",
+    consumers=("chassis",),
+    num_partitions=1,
+    is_compacted=True,
 )
 QUOTA_USAGE = Topic(
-    "corkboard.quota.usage.v1", key="resource", value="UsageWindow", owner="chassis",
-    consumers=("quota",), num_partitions=4, retention_s=7 * DAY_S,
+    "corkboard.quota.usage.v1",
+    key="resource",
+    value="UsageWindow",
+    owner="chassis",
+    consumers=("quota",),
+    num_partitions=4,
+    retention_s=7 * DAY_S,
 )
 
 ALL: tuple[Topic, ...] = (
-    EVENTS_ACCEPTED, EVENTS_ENRICHED, PINS_PUBLISHED, PINS_ENRICHED, EMBEDDINGS_PUBLISHED,
-    FEEDS_SERVED, MODELS_RELEASED, DEFINITIONS_RELEASED, QUOTA_RULES, QUOTA_USAGE,
+    EVENTS_ACCEPTED,
+    EVENTS_ENRICHED,
+    PINS_PUBLISHED,
+    PINS_ENRICHED,
+    EMBEDDINGS_PUBLISHED,
+    FEEDS_SERVED,
+    MODELS_RELEASED,
+    DEFINITIONS_RELEASED,
+    QUOTA_RULES,
+    QUOTA_USAGE,
 )

@@ -19,7 +19,15 @@ Field = descriptor_pb2.FieldDescriptorProto
 @pytest.fixture(scope="module")
 def descriptors(tmp_path_factory: pytest.TempPathFactory) -> descriptor_pb2.FileDescriptorSet:
     path = tmp_path_factory.mktemp("protos") / "all.binpb"
-    command = [sys.executable, "-m", "grpc_tools.protoc", "-I", ".", f"--descriptor_set_out={path}", "--include_source_info"]
+    command = [
+        sys.executable,
+        "-m",
+        "grpc_tools.protoc",
+        "-I",
+        ".",
+        f"--descriptor_set_out={path}",
+        "--include_source_info",
+    ]
     subprocess.run([*command, *map(str, PROTOS)], cwd=ROOT, check=True)
     return descriptor_pb2.FileDescriptorSet.FromString(path.read_bytes())
 

@@ -15,7 +15,18 @@ MAX_LINES = 300
 
 
 def sources() -> list[Path]:
-    rooms = ("chassis", "protos", "services", "sequences", "modeling", "definitions", "corkboard", "e2e", "bench", "tests")
+    rooms = (
+        "chassis",
+        "protos",
+        "services",
+        "sequences",
+        "modeling",
+        "definitions",
+        "corkboard",
+        "e2e",
+        "bench",
+        "tests",
+    )
     return [path for room in rooms for path in (ROOT / room).rglob("*.py") if "_pb2" not in path.name]
 
 
@@ -55,7 +66,11 @@ def test_no_file_is_longer_than_a_reader_bears() -> None:
 
 
 def test_every_module_says_why_it_exists() -> None:
-    silent = [path for path in sources() if path.read_text().strip() and not path.read_text().lstrip().startswith(('"""', "#!"))]
+    silent = [
+        path
+        for path in sources()
+        if path.read_text().strip() and not path.read_text().lstrip().startswith(('"""', "#!"))
+    ]
     assert [str(path.relative_to(ROOT)) for path in silent] == []
 
 

@@ -1,17 +1,20 @@
-"""Arrow record batches as record values: one IPC stream with one batch, zstd inside."""
+"""Arrow record batches as record values: one IPC stream with one batch.
+
+Not compressed here: the producer compresses what it sends with zstd, and a codec inside of the stream costs 0.7 ms more
+for each small envelope, on both sides, for no smaller records.
+"""
 
 import pyarrow as pa
 
 from chassis.errors import Corrupt
 
 CONTENT_TYPE = "application/vnd.apache.arrow.stream"
-OPTIONS = pa.ipc.IpcWriteOptions(compression=pa.Codec("zstd", 1))
 
 
 def encode(batch: pa.RecordBatch) -> bytes:
     """One record batch as bytes."""
     sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, batch.schema, options=OPTIONS) as writer:
+    with pa.ipc.new_stream(sink, batch.schema) as writer:
         writer.write_batch(batch)
     return bytes(sink.getvalue())
 

@@ -41,7 +41,12 @@ class Producer(Part, Protocol):
     """Sends records; a part that is started before and stopped after its users."""
 
     async def send(
-        self, topic: Topic, value: bytes | None, *, key: bytes | None = None, partition: int | None = None,
+        self,
+        topic: Topic,
+        value: bytes | None,
+        *,
+        key: bytes | None = None,
+        partition: int | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> None:
         """Return when all replicas have the record; the current trace travels in its headers.
@@ -57,7 +62,13 @@ class Bus(Protocol):
     def producer(self) -> Producer: ...
 
     def consumer(
-        self, name: str, topics: Sequence[Topic], group: str, handle: Handle, *, max_records: int = 64,
+        self,
+        name: str,
+        topics: Sequence[Topic],
+        group: str,
+        handle: Handle,
+        *,
+        max_records: int = 64,
         start_offsets: StartOffsets | None = None,
     ) -> Part:
         """Reads `topics` as a member of `group`. `handle` gets records of one partition in order and returns when
@@ -97,12 +108,26 @@ class KafkaBus:
         return KafkaProducer(self._connection, self._metrics)
 
     def consumer(
-        self, name: str, topics: Sequence[Topic], group: str, handle: Handle, *, max_records: int = 64,
+        self,
+        name: str,
+        topics: Sequence[Topic],
+        group: str,
+        handle: Handle,
+        *,
+        max_records: int = 64,
         start_offsets: StartOffsets | None = None,
     ) -> BatchConsumer:
         return BatchConsumer(
-            name, topics, group, handle, connection=self._connection, parker=self._parker(topics),
-            metrics=self._metrics, health=self._health, clock=self._clock, max_records=max_records,
+            name,
+            topics,
+            group,
+            handle,
+            connection=self._connection,
+            parker=self._parker(topics),
+            metrics=self._metrics,
+            health=self._health,
+            clock=self._clock,
+            max_records=max_records,
             start_offsets=start_offsets,
         )
 
@@ -111,8 +136,15 @@ class KafkaBus:
 
     def pipeline(self, name: str, topics: Sequence[Topic], group: str, handle: Handle) -> FaustPipeline:
         return FaustPipeline(
-            name, topics, group, handle, connection=self._connection, parker=self._parker(topics),
-            metrics=self._metrics, health=self._health, clock=self._clock,
+            name,
+            topics,
+            group,
+            handle,
+            connection=self._connection,
+            parker=self._parker(topics),
+            metrics=self._metrics,
+            health=self._health,
+            clock=self._clock,
         )
 
     async def ensure_topics(self, topics: Sequence[Topic], replication: int = 1) -> None:

@@ -3,10 +3,14 @@
 from datetime import UTC, datetime
 
 
-def headers(type: str, source: str, id: str, schema_version: str, content_type: str) -> dict[str, str]:  # noqa: A002
+def headers(type: str, source: str, id: str, schema_version: str, content_type: str) -> dict[str, str]:
     """Headers of one record; `traceparent` is added by the producer."""
     return {
-        "ce_specversion": "1.0", "ce_id": id, "ce_type": type, "ce_source": source,
+        "ce_specversion": "1.0",
+        "ce_id": id,
+        "ce_type": type,
+        "ce_source": source,
         "ce_time": datetime.now(UTC).isoformat(timespec="milliseconds"),
-        "content-type": content_type, "schema-version": schema_version,
+        "content-type": content_type,
+        "schema-version": schema_version,
     }

@@ -28,22 +28,31 @@ class Connection:
     def client(self, purpose: str) -> dict[str, Any]:
         """Arguments of any aiokafka client."""
         return {
-            "bootstrap_servers": self.bootstrap, "client_id": f"{self.instance}-{purpose}".replace(" ", "-"),
-            "request_timeout_ms": REQUEST_TIMEOUT_MS, "retry_backoff_ms": 200, "metadata_max_age_ms": 30_000,
+            "bootstrap_servers": self.bootstrap,
+            "client_id": f"{self.instance}-{purpose}".replace(" ", "-"),
+            "request_timeout_ms": REQUEST_TIMEOUT_MS,
+            "retry_backoff_ms": 200,
+            "metadata_max_age_ms": 30_000,
         }
 
     def consumer(self, purpose: str) -> dict[str, Any]:
         """Arguments of any aiokafka consumer: earliest, by hand, from the own rack."""
         return self.client(purpose) | {
-            "client_rack": self.zone or None, "auto_offset_reset": "earliest", "enable_auto_commit": False,
-            "fetch_max_wait_ms": 500, "max_partition_fetch_bytes": 4 << 20,
+            "client_rack": self.zone or None,
+            "auto_offset_reset": "earliest",
+            "enable_auto_commit": False,
+            "fetch_max_wait_ms": 500,
+            "max_partition_fetch_bytes": 4 << 20,
         }
 
     def member(self, purpose: str, group: str) -> dict[str, Any]:
         """Arguments of a member of a group."""
         return self.consumer(purpose) | {
-            "group_id": group, "session_timeout_ms": SESSION_TIMEOUT_MS, "heartbeat_interval_ms": HEARTBEAT_MS,
-            "rebalance_timeout_ms": SESSION_TIMEOUT_MS, "max_poll_interval_ms": 300_000,
+            "group_id": group,
+            "session_timeout_ms": SESSION_TIMEOUT_MS,
+            "heartbeat_interval_ms": HEARTBEAT_MS,
+            "rebalance_timeout_ms": SESSION_TIMEOUT_MS,
+            "max_poll_interval_ms": 300_000,
         }
 
 

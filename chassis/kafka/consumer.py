@@ -32,8 +32,19 @@ class BatchConsumer:
     """Fetches with `getmany`; one task per partition that has work, so that a slow partition stalls only itself."""
 
     def __init__(
-        self, name: str, topics: Sequence[Topic], group: str, handle: Handle, *, connection: Connection, parker: Parker,
-        metrics: Metrics, health: Health, clock: Clock, max_records: int, start_offsets: StartOffsets | None,
+        self,
+        name: str,
+        topics: Sequence[Topic],
+        group: str,
+        handle: Handle,
+        *,
+        connection: Connection,
+        parker: Parker,
+        metrics: Metrics,
+        health: Health,
+        clock: Clock,
+        max_records: int,
+        start_offsets: StartOffsets | None,
     ) -> None:
         self.name = name
         self._topics = tuple(topics)
@@ -45,7 +56,9 @@ class BatchConsumer:
         self._max_records = max_records
         self._start_offsets = start_offsets
         self._handler = Handler(name, handle, parker, metrics, clock, self._note)
-        self._age = metrics.gauge("kafka_fetch_age_seconds", "Seconds since Kafka last answered a fetch.", ("consumer",))
+        self._age = metrics.gauge(
+            "kafka_fetch_age_seconds", "Seconds since Kafka last answered a fetch.", ("consumer",)
+        )
         self._lag = metrics.gauge("kafka_consumer_lag_records", "Records behind the end.", ("topic", "partition"))
         self._busy: dict[TopicPartition, asyncio.Task[None]] = {}
         self._done: dict[TopicPartition, int] = {}
@@ -203,6 +216,11 @@ class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ha
 
 def _record(record: ConsumerRecord) -> Record:
     return Record(
-        record.topic, record.partition, record.offset, record.key, record.value, text_headers(record.headers),
+        record.topic,
+        record.partition,
+        record.offset,
+        record.key,
+        record.value,
+        text_headers(record.headers),
         record.timestamp,
     )

@@ -46,8 +46,17 @@ class FaustPipeline:
     """
 
     def __init__(
-        self, name: str, topics: Sequence[Topic], group: str, handle: Handle, *, connection: Connection, parker: Parker,
-        metrics: Metrics, health: Health, clock: Clock,
+        self,
+        name: str,
+        topics: Sequence[Topic],
+        group: str,
+        handle: Handle,
+        *,
+        connection: Connection,
+        parker: Parker,
+        metrics: Metrics,
+        health: Health,
+        clock: Clock,
     ) -> None:
         self.name = name
         self._topics = tuple(topics)
@@ -119,20 +128,34 @@ class FaustPipeline:
         self._data_dir = tempfile.mkdtemp(prefix="faust-")
         brokers = ";".join(f"kafka://{address}" for address in self._connection.bootstrap.split(","))
         app = faust.App(
-            self._group, broker=brokers, store="memory://", datadir=self._data_dir, web_enabled=False, autodiscover=False,
-            topic_disable_leader=True, topic_allow_declare=False, key_serializer="raw", value_serializer="raw",
-            stream_wait_empty=False, stream_buffer_maxsize=BUFFERED_RECORDS, broker_commit_interval=COMMIT_EVERY_S,
-            broker_heartbeat_interval=HEARTBEAT_S, broker_session_timeout=SESSION_TIMEOUT_MS / 1000,
-            broker_request_timeout=SESSION_TIMEOUT_MS / 1000 + 2, broker_client_id=f"{self._connection.instance}-{self.name}",
+            self._group,
+            broker=brokers,
+            store="memory://",
+            datadir=self._data_dir,
+            web_enabled=False,
+            autodiscover=False,
+            topic_disable_leader=True,
+            topic_allow_declare=False,
+            key_serializer="raw",
+            value_serializer="raw",
+            stream_wait_empty=False,
+            stream_buffer_maxsize=BUFFERED_RECORDS,
+            broker_commit_interval=COMMIT_EVERY_S,
+            broker_heartbeat_interval=HEARTBEAT_S,
+            broker_session_timeout=SESSION_TIMEOUT_MS / 1000,
+            broker_request_timeout=SESSION_TIMEOUT_MS / 1000 + 2,
+            broker_client_id=f"{self._connection.instance}-{self.name}",
             consumer_auto_offset_reset="earliest",
         )
         app.transport = _transport(app, self, self._connection.zone)
         for topic in self._topics:
-            source = app.topic(topic.name, key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw")
+            source = app.topic(
+                topic.name, key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw"
+            )
             app.agent(source, name=f"{self.name}-{topic.name}")(self._consume)
         return app
 
-    async def _consume(self, stream: StreamT[Any]) -> None:
+    async def _consume(self, stream: Any) -> None:
         async for event in stream.noack().events():
             await self._queue(event.message.tp, stream).put(event)
 
@@ -161,13 +184,13 @@ class FaustPipeline:
 def _transport(app: Any, pipeline: FaustPipeline, rack: str) -> Any:
     """Faust's Kafka transport with our rack, and with effects finished and committed before partitions go."""
 
-    class RackThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]  # faust has no types
+    class RackThread(driver.AIOKafkaConsumerThread):
         def _create_worker_consumer(self, transport: Any) -> Any:
             consumer = super()._create_worker_consumer(transport)
             consumer._client_rack = rack or None  # noqa: SLF001  # faust has no setting for it
             return consumer
 
-    class CommitFirst(driver.Consumer):  # type: ignore[misc]
+    class CommitFirst(driver.Consumer):
         def _new_consumer_thread(self) -> Any:
             return RackThread(self, loop=self.loop, beacon=self.beacon)
 
@@ -177,7 +200,7 @@ def _transport(app: Any, pipeline: FaustPipeline, rack: str) -> Any:
             await self.commit()
             await super().on_partitions_revoked(revoked)
 
-    class RackTransport(driver.Transport):  # type: ignore[misc]
+    class RackTransport(driver.Transport):
         Consumer = CommitFirst
 
     return RackTransport(app.conf.broker_consumer, app)
@@ -186,6 +209,11 @@ def _transport(app: Any, pipeline: FaustPipeline, rack: str) -> Any:
 def _record(event: EventT[Any]) -> Record:
     message = event.message
     return Record(
-        message.topic, message.partition, message.offset, message.key, message.value,
-        text_headers(message.headers or {}), int((message.timestamp or 0) * 1000),
+        message.topic,
+        message.partition,
+        message.offset,
+        message.key,
+        message.value,
+        text_headers(message.headers or {}),
+        int((message.timestamp or 0) * 1000),
     )

@@ -28,7 +28,13 @@ class Handler:
     """Runs a handler over records of one partition until each has had its effect, is parked, or is dropped."""
 
     def __init__(
-        self, name: str, handle: Handle, parker: Parks, metrics: Metrics, clock: Clock, on_trouble: Callable[[str], None]
+        self,
+        name: str,
+        handle: Handle,
+        parker: Parks,
+        metrics: Metrics,
+        clock: Clock,
+        on_trouble: Callable[[str], None],
     ) -> None:
         self._name = name
         self._handle = handle
@@ -53,7 +59,7 @@ class Handler:
                 await self._handle(records)
                 self._count(records, "handled")
                 self._on_trouble("")
-                return
+                return None
             except CorkboardError as error:
                 if error.verdict is not Verdict.RETRY:
                     return await self._set_aside(records, error, attempt)
@@ -85,8 +91,9 @@ class Handler:
             try:
                 await self._parker.park(record, error, attempt)
                 self._count([record], "parked")
-                self._log.warning("parked", topic=record.topic, partition=record.partition, offset=record.offset,
-                                  error=str(error))
+                self._log.warning(
+                    "parked", topic=record.topic, partition=record.partition, offset=record.offset, error=str(error)
+                )
                 return
             except CorkboardError as refusal:
                 self._on_trouble(f"cannot park: {refusal}")
@@ -100,8 +107,11 @@ class Handler:
 def _process_span(records: Sequence[Record]) -> AbstractContextManager[Any]:
     """The parent is the sender when one record is handled alone; several are linked."""
     topic = records[0].topic
-    attributes = {"messaging.destination.name": topic, "messaging.batch.message_count": len(records),
-                  "messaging.kafka.partition": records[0].partition}
+    attributes = {
+        "messaging.destination.name": topic,
+        "messaging.batch.message_count": len(records),
+        "messaging.kafka.partition": records[0].partition,
+    }
     if len(records) == 1:
         parent = tracing.context_from(records[0].headers)
         return tracing.span(f"process {topic}", kind="consumer", attributes=attributes, parent=parent)

@@ -40,8 +40,10 @@ class Parker:
 def parked_headers(record: Record, error: Exception, where: str, attempt: int) -> dict[str, str]:
     """The record's own headers and what a person needs to understand why it lies here."""
     told = {
-        "parked-why": f"{type(error).__name__}: {error}"[:MAX_REASON_CHARACTERS], "parked-where": where,
-        "parked-when-ms": str(SYSTEM_CLOCK.now_ms()), "parked-attempt": str(attempt),
+        "parked-why": f"{type(error).__name__}: {error}"[:MAX_REASON_CHARACTERS],
+        "parked-where": where,
+        "parked-when-ms": str(SYSTEM_CLOCK.now_ms()),
+        "parked-attempt": str(attempt),
         "parked-from": f"{record.topic}/{record.partition}/{record.offset}",
         "parked-traceparent": record.headers.get("traceparent", ""),
     }

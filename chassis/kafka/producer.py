@@ -53,7 +53,12 @@ class KafkaProducer:
                 return
 
     async def send(
-        self, topic: Topic, value: bytes | None, *, key: bytes | None = None, partition: int | None = None,
+        self,
+        topic: Topic,
+        value: bytes | None,
+        *,
+        key: bytes | None = None,
+        partition: int | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> None:
         """As the port says. Raises: Unavailable, Invalid when the record is too large for Kafka."""
@@ -71,7 +76,8 @@ class KafkaProducer:
                 self._sent.labels(topic.name, "failed").inc()
                 raise Unavailable(
                     f"Kafka did not acknowledge a record for {topic.name}: {type(error).__name__}",
-                    reason="kafka_unavailable", retry_after_s=RETRY_AFTER_S,
+                    reason="kafka_unavailable",
+                    retry_after_s=RETRY_AFTER_S,
                 ) from error
             self._sent.labels(topic.name, "acknowledged").inc()
 
@@ -87,8 +93,13 @@ class KafkaProducer:
     async def _connect(self) -> None:
         while self._client is None:
             client = AIOKafkaProducer(
-                **self._connection.client("producer"), acks="all", enable_idempotence=True, compression_type="zstd",
-                max_request_size=MAX_REQUEST_BYTES, max_batch_size=MAX_BATCH_BYTES, linger_ms=1,
+                **self._connection.client("producer"),
+                acks="all",
+                enable_idempotence=True,
+                compression_type="zstd",
+                max_request_size=MAX_REQUEST_BYTES,
+                max_batch_size=MAX_BATCH_BYTES,
+                linger_ms=1,
             )
             try:
                 await client.start()

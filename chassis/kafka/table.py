@@ -97,10 +97,17 @@ class KafkaTable:
         count = 0
         for records in (await client.getmany(timeout_ms=POLL_MS)).values():
             for record in records:
-                await self._apply_one(Record(
-                    record.topic, record.partition, record.offset, record.key, record.value,
-                    text_headers(record.headers), record.timestamp,
-                ))
+                await self._apply_one(
+                    Record(
+                        record.topic,
+                        record.partition,
+                        record.offset,
+                        record.key,
+                        record.value,
+                        text_headers(record.headers),
+                        record.timestamp,
+                    )
+                )
                 count += 1
                 if count % YIELD_EVERY == 0:
                     await asyncio.sleep(0)

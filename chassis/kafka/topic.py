@@ -22,6 +22,11 @@ class Topic:
     def parked(self) -> "Topic":
         """Where a consumer puts the records of this topic that it cannot process."""
         return Topic(
-            f"{self.name}.parked", key="as it was", value="the original bytes", owner="any consumer",
-            consumers=("people",), num_partitions=1, retention_s=PARKED_RETENTION_S,
+            f"{self.name}.parked",
+            key="as it was",
+            value="the original bytes",
+            owner="any consumer",
+            consumers=("people",),
+            num_partitions=1,
+            retention_s=PARKED_RETENTION_S,
         )

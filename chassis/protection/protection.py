@@ -36,11 +36,10 @@ class Protection:
         self._rules: tuple[Rule, ...] = ()
         self._window_start_ms = clock.now_ms()
         self.num_bad_rule_sets = 0
-        self._metrics = metrics
-        self._bad_sets = metrics and metrics.counter("protection_bad_rule_sets_total", "Rule sets refused as a whole.")
-        self._units = metrics and metrics.counter(
-            "protection_units_total", "Units decided, counted when usage is drained.", ("rule", "outcome")
-        )
+        metrics = self._metrics = metrics or Metrics("protection")
+        self._bad_sets = metrics.counter("protection_bad_rule_sets_total", "Rule sets refused as a whole.")
+        help_text = "Units decided, counted when usage is drained."
+        self._units = metrics.counter("protection_units_total", help_text, ("rule", "outcome"))
 
     @property
     def rules(self) -> Sequence[Rule]:
@@ -75,8 +74,7 @@ class Protection:
                 raise Invalid("two rules have the same key", field="key")
         except Invalid as error:
             self.num_bad_rule_sets += 1
-            if self._bad_sets:
-                self._bad_sets.inc()
+            self._bad_sets.inc()
             log.warning("rule set refused, last good one kept", error=str(error), field=error.field)
             return False
         self._rules = candidate
@@ -113,8 +111,6 @@ class Protection:
             charge.tally.admitted += cost
 
     def _count(self, windows: Sequence[UsageWindow]) -> None:
-        if self._metrics is None or self._units is None:
-            return
         for window in windows:
             rule = self._metrics.bounded(window.key)
             self._units.labels(rule, "admitted").inc(window.admitted)

@@ -20,10 +20,17 @@ class RedisClient:
 
     name = "redis"
 
-    def __init__(self, url: str, *, timeout_s: float = 0.5, connect_timeout_s: float = 0.2, max_connections: int = 64) -> None:
+    def __init__(
+        self, url: str, *, timeout_s: float = 0.5, connect_timeout_s: float = 0.2, max_connections: int = 64
+    ) -> None:
         self.connection: Redis = Redis.from_url(
-            url, decode_responses=False, socket_timeout=timeout_s, socket_connect_timeout=connect_timeout_s,
-            max_connections=max_connections, retry=Retry(NoBackoff(), 1), health_check_interval=30,
+            url,
+            decode_responses=False,
+            socket_timeout=timeout_s,
+            socket_connect_timeout=connect_timeout_s,
+            max_connections=max_connections,
+            retry=Retry(NoBackoff(), 1),
+            health_check_interval=30,
         )
 
     async def start(self, tasks: asyncio.TaskGroup) -> None:

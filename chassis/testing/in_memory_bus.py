@@ -38,7 +38,13 @@ class InMemoryBus:
         return InMemoryProducer(self)
 
     def consumer(
-        self, name: str, topics: Sequence[Topic], group: str, handle: Handle, *, max_records: int = 64,
+        self,
+        name: str,
+        topics: Sequence[Topic],
+        group: str,
+        handle: Handle,
+        *,
+        max_records: int = 64,
         start_offsets: StartOffsets | None = None,
     ) -> Part:
         return InMemoryConsumer(self, name, topics, group, handle, max_records, start_offsets)
@@ -79,7 +85,12 @@ class InMemoryProducer:
         """Nothing to do."""
 
     async def send(
-        self, topic: Topic, value: bytes | None, *, key: bytes | None = None, partition: int | None = None,
+        self,
+        topic: Topic,
+        value: bytes | None,
+        *,
+        key: bytes | None = None,
+        partition: int | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> None:
         """Raises: Unavailable while the bus is not available."""
@@ -94,7 +105,13 @@ class InMemoryConsumer:
     """One member that owns every partition of its topics."""
 
     def __init__(
-        self, bus: InMemoryBus, name: str, topics: Sequence[Topic], group: str, handle: Handle, max_records: int,
+        self,
+        bus: InMemoryBus,
+        name: str,
+        topics: Sequence[Topic],
+        group: str,
+        handle: Handle,
+        max_records: int,
         start_offsets: StartOffsets | None,
     ) -> None:
         self.name = name
@@ -112,7 +129,9 @@ class InMemoryConsumer:
         wanted = await self._start_offsets() if self._start_offsets else {}
         for topic in self._topics.values():
             for partition in range(topic.num_partitions):
-                at = wanted.get((topic.name, partition), self._bus.committed.get((self._group, topic.name, partition), 0))
+                at = wanted.get(
+                    (topic.name, partition), self._bus.committed.get((self._group, topic.name, partition), 0)
+                )
                 self._next[topic.name, partition] = at
                 self._tasks.append(tasks.create_task(self._run(topic.name, partition)))
 

@@ -67,7 +67,7 @@ def test_same_content_again_changes_nothing(store: BundleStore) -> None:
 
 def test_same_version_with_other_content_is_a_conflict(store: BundleStore) -> None:
     release = store.write("ranker", "v1", FILES)
-    with pytest.raises(Conflict, match="labels.json"):
+    with pytest.raises(Conflict, match=r"labels\.json"):
         store.write("ranker", "v1", FILES | {"labels.json": b"[]"})
     store.open(release)
 

@@ -30,9 +30,9 @@ class HandClock:
         self.time_s += duration_s
 
 
-def protect(*rules: Rule, **options: bool) -> tuple[Protection, HandClock]:
+def protect(*rules: Rule, is_shadow: bool = False) -> tuple[Protection, HandClock]:
     clock = HandClock()
-    protection = Protection(clock=clock, **options)
+    protection = Protection(clock=clock, is_shadow=is_shadow)
     assert protection.set_rules(rules)
     return protection, clock
 

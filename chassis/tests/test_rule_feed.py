@@ -15,7 +15,9 @@ from chassis.lifecycle import Part, Tasks
 from chassis.protection import Protection, Rule, RuleFeed, UsageReporter, UsageWindow
 from chassis.testing import InMemoryBus, eventually
 
-RULES = Topic("rules", key="key", value="text", owner="tests", consumers=("tests",), num_partitions=1, is_compacted=True)
+RULES = Topic(
+    "rules", key="key", value="text", owner="tests", consumers=("tests",), num_partitions=1, is_compacted=True
+)
 USAGE = Topic("usage", key="key", value="text", owner="tests", consumers=("tests",), num_partitions=1)
 
 

@@ -21,7 +21,8 @@ def world(
     pins: Annotated[int, typer.Option(min=50, help="How many pins.")] = 5_000,
     people: Annotated[int, typer.Option(min=5, help="How many people.")] = 500,
     days: Annotated[int, typer.Option(min=1, help="How long the past is.")] = 28,
-    seed: Annotated[int, typer.Option(help="The same seed makes the same world.")] = 7, json_: Json = False,
+    seed: Annotated[int, typer.Option(help="The same seed makes the same world.")] = 7,
+    json_: Json = False,
 ) -> None:
     """Publish a seeded world: pins, people, weeks of served feeds and what they did.
 
@@ -36,7 +37,9 @@ def world(
 @importer.command()
 def movielens(
     path: Annotated[Path, typer.Argument(help="Folder with ml-100k.inter and ml-100k.item.")],
-    hold_out: Annotated[bool, typer.Option("--hold-out-last", help="Leave each user's last rating out, for evaluation.")] = False,
+    hold_out: Annotated[
+        bool, typer.Option("--hold-out-last", help="Leave each user's last rating out, for evaluation.")
+    ] = False,
     json_: Json = False,
 ) -> None:
     """Replay MovieLens through ingest, enrich and indexer; check by count and digest that nothing is lost or doubled.

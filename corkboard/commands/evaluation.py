@@ -28,7 +28,7 @@ def train_all(dataset: Dataset = "training", json_: Json = False) -> None:
     """
     output, home = Output(json_), Home.from_environment()
     report = train_everything(home, Endpoints.of_running(home), dataset, output)
-    output.result(report, lambda: pairs("trained", {name: part.get("released", "") for name, part in report.items()}))
+    output.result(report, lambda: pairs("trained", {name: part.get("versions", "") for name, part in report.items()}))
 
 
 def train_everything(home: Home, endpoints: Endpoints, dataset: str, output: Output) -> dict[str, Any]:
@@ -37,7 +37,7 @@ def train_everything(home: Home, endpoints: Endpoints, dataset: str, output: Out
     reports: dict[str, Any] = {"dataset": exported}
     for service, process in (("cg", "cg"), ("ranker", "ranker-leaf")):
         reports[service] = training.train(home, endpoints, service, exported["path"], output)
-        training.wait_until_serving(endpoints, process, reports[service]["released"])
+        training.wait_until_serving(endpoints, process, reports[service]["versions"])
     return reports
 
 
@@ -57,8 +57,12 @@ def feed(
 
 def _draw(report: dict[str, Any]) -> RenderableType:
     rows = [
-        (row["name"], _with_interval(row["hit_rate"]), _with_interval(row["ndcg"]),
-         _with_interval(row["feed_minus_this"]) if "feed_minus_this" in row else "")
+        (
+            row["name"],
+            _with_interval(row["hit_rate"]),
+            _with_interval(row["ndcg"]),
+            _with_interval(row["feed_minus_this"]) if "feed_minus_this" in row else "",
+        )
         for row in report["results"]
     ]
     columns = ("", f"hit rate@{report['k']}", f"NDCG@{report['k']}", "feed minus this (NDCG)")

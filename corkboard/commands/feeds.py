@@ -25,21 +25,28 @@ Zone = Annotated[str, typer.Option(help="Ask this zone's services.")]
 
 
 def feed(
-    user: User, surface: Annotated[str, typer.Option(help="home, related or search.")] = "home",
+    user: User,
+    surface: Annotated[str, typer.Option(help="home, related or search.")] = "home",
     subject: Annotated[str, typer.Option(help="The pin that a related feed is about.")] = "",
     query: Annotated[str, typer.Option(help="What a search feed is for.")] = "",
     page_size: Annotated[int, typer.Option(help="1 to 100.")] = 20,
     page_token: Annotated[str, typer.Option(help="From the page before.")] = "",
     explain: Annotated[bool, typer.Option("--explain", help="Also show why.")] = False,
-    zone: Zone = "", json_: Json = False,
+    zone: Zone = "",
+    json_: Json = False,
 ) -> None:
     """Ask for one page of a person's feed.
 
     Example: corkboard feed person-00042 --explain
     """
     request = blender_pb2.GetFeedRequest(
-        user_id=user, surface=surface, subject_pin_id=subject, query=query, page_size=page_size,
-        page_token=page_token, client="corkboard-cli",
+        user_id=user,
+        surface=surface,
+        subject_pin_id=subject,
+        query=query,
+        page_size=page_size,
+        page_token=page_token,
+        client="corkboard-cli",
     )
 
     async def work(session: Any) -> tuple[feed_client.Feed, Any]:
@@ -52,20 +59,28 @@ def feed(
 
 
 def publish(
-    user: User, event_type: Annotated[str, typer.Argument(help="Such as save, click or hide.")],
+    user: User,
+    event_type: Annotated[str, typer.Argument(help="Such as save, click or hide.")],
     pin: Annotated[str, typer.Argument(help="The pin acted upon.")] = "",
     attributes: Annotated[str, typer.Option(help="A JSON object, such as '{\"dwell_s\": 12}'.")] = "{}",
     request_id: Annotated[str, typer.Option(help="The feed that showed the pin.")] = "",
     event_id: Annotated[str, typer.Option(help="Unique; made up when left out.")] = "",
-    surface: Annotated[str, typer.Option(help="Where it happened.")] = "home", json_: Json = False,
+    surface: Annotated[str, typer.Option(help="Where it happened.")] = "home",
+    json_: Json = False,
 ) -> None:
     """Publish one event.
 
     Example: corkboard publish person-00042 save pin-000007
     """
     event = ingest_pb2.Event(
-        event_id=event_id or uuid.uuid4().hex, user_id=user, event_type=event_type, event_time_ms=time.time_ns() // 1_000_000,
-        pin_id=pin, surface=surface, request_id=request_id, attributes_json=_json_object(attributes),
+        event_id=event_id or uuid.uuid4().hex,
+        user_id=user,
+        event_type=event_type,
+        event_time_ms=time.time_ns() // 1_000_000,
+        pin_id=pin,
+        surface=surface,
+        request_id=request_id,
+        attributes_json=_json_object(attributes),
     )
     verdict = run(_endpoints(), lambda session: feed_client.publish_one(session, event))
     data = MessageToDict(verdict, preserving_proto_field_name=True)
@@ -89,8 +104,11 @@ def explain(
 
 
 def sequence(
-    user: User, name: Annotated[str, typer.Argument(help="A sequence definition's name.")] = "engagement",
-    max_events: Annotated[int, typer.Option(help="Newest first cut; 0 = all.")] = 20, zone: Zone = "", json_: Json = False,
+    user: User,
+    name: Annotated[str, typer.Argument(help="A sequence definition's name.")] = "engagement",
+    max_events: Annotated[int, typer.Option(help="Newest first cut; 0 = all.")] = 20,
+    zone: Zone = "",
+    json_: Json = False,
 ) -> None:
     """Show a user's sequence with its version and freshness.
 
@@ -101,9 +119,14 @@ def sequence(
     answer = run(_endpoints(zone), lambda session: session.call("indexer", stub, "GetSequence", request))
     rows = table_to_batch(answer.events).to_pylist()
     data = {
-        "user_id": user, "sequence": name, "sequence_version": answer.sequence_version, "num_total": answer.num_total,
-        "completeness_ratio": answer.completeness_ratio, "definitions_version": answer.definitions_version,
-        "age_s": _age_s(answer), "events": rows,
+        "user_id": user,
+        "sequence": name,
+        "sequence_version": answer.sequence_version,
+        "num_total": answer.num_total,
+        "completeness_ratio": answer.completeness_ratio,
+        "definitions_version": answer.definitions_version,
+        "age_s": _age_s(answer),
+        "events": rows,
     }
     Output(json_).result(_plain(data), lambda: _sequence_table(data, rows))
 
@@ -163,10 +186,17 @@ def _sequence_table(data: dict[str, Any], rows: list[dict[str, Any]]) -> Rendera
 
 def _preview_table(answer: enrich_pb2.PreviewEventResponse, rows: list[dict[str, Any]]) -> RenderableType:
     runs = [
-        (item.enrichment, item.executor, f"{item.duration_ms:.2f}", "kept" if item.is_kept else "filtered",
-         item.failure or ", ".join(item.columns_written))
+        (
+            item.enrichment,
+            item.executor,
+            f"{item.duration_ms:.2f}",
+            "kept" if item.is_kept else "filtered",
+            item.failure or ", ".join(item.columns_written),
+        )
         for item in answer.runs
     ]
     verdict = "kept" if answer.is_kept else f"filtered by {answer.filtered_by}"
-    parts: list[RenderableType] = [table(verdict, ("enrichment", "executor", "ms", "", "columns or reason"), runs, ("ms",))]
+    parts: list[RenderableType] = [
+        table(verdict, ("enrichment", "executor", "ms", "", "columns or reason"), runs, ("ms",))
+    ]
     return Group(*parts, *([pairs("row", _plain(rows[0]))] if rows else []))

@@ -40,7 +40,13 @@ class Output:
             self.say(f"{what}: {total:,}")
             yield lambda _: None
             return
-        columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+        columns = (
+            SpinnerColumn(),
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+        )
         with Progress(*columns, console=self.remarks) as bars:
             bar = bars.add_task(what, total=total)
             yield lambda count: bars.advance(bar, count)

@@ -15,14 +15,17 @@ from protos.quota.v1 import quota_pb2, quota_pb2_grpc
 
 app = typer.Typer(no_args_is_help=True, help="Rate limits: create, validate, approve, publish, revoke, look.")
 
-Key = Annotated[str, typer.Argument(help="team/service/method/tenant, such as surface/blender/GetFeed/default; * = any.")]
+Key = Annotated[
+    str, typer.Argument(help="team/service/method/tenant, such as surface/blender/GetFeed/default; * = any.")
+]
 Why = Annotated[str, typer.Option(help="Reason, kept in the audit record.")]
 Actor = Annotated[str, typer.Option(help="Who asks; your login name when left out.")]
 
 
 @app.command()
 def create(
-    key: Key, limit: Annotated[float, typer.Option(help="Units per period.")],
+    key: Key,
+    limit: Annotated[float, typer.Option(help="Units per period.")],
     period_s: Annotated[float, typer.Option(help="Seconds.")] = 1.0,
     burst: Annotated[float, typer.Option(help="Units above the steady rate.")] = 0.0,
     unit: Annotated[str, typer.Option(help="requests, events, bytes or rows.")] = "requests",
@@ -30,15 +33,24 @@ def create(
     tier: Annotated[int, typer.Option(min=1, max=3, help="1 = most important.")] = 3,
     shadow: Annotated[bool, typer.Option("--shadow", help="Count what would be refused, refuse nothing.")] = False,
     expected_version: Annotated[int, typer.Option(help="Newest version you saw; 0 = none.")] = 0,
-    why: Why = "", actor: Actor = "", json_: Json = False,
+    why: Why = "",
+    actor: Actor = "",
+    json_: Json = False,
 ) -> None:
     """Write a draft.
 
     Example: corkboard quota create surface/blender/GetFeed/default --limit 100 --burst 20
     """
     rule = quota_pb2.Rule(
-        key=key, limit=limit, period_s=period_s, burst=burst, unit=unit, owner=owner or _actor(actor), tier=tier,
-        is_shadow=shadow, safe_share=1.0,
+        key=key,
+        limit=limit,
+        period_s=period_s,
+        burst=burst,
+        unit=unit,
+        owner=owner or _actor(actor),
+        tier=tier,
+        is_shadow=shadow,
+        safe_share=1.0,
     )
     request = quota_pb2.CreateRuleRequest(rule=rule, expected_version=expected_version, actor=_actor(actor), why=why)
     _show([_call("CreateRule", request).rule_version], json_)
@@ -76,7 +88,9 @@ def revoke(key: Key, version: int = 0, why: Why = "", actor: Actor = "", json_: 
 
 
 @app.command(name="list")
-def list_rules(prefix: Annotated[str, typer.Argument(help="Only keys that begin so.")] = "", json_: Json = False) -> None:
+def list_rules(
+    prefix: Annotated[str, typer.Argument(help="Only keys that begin so.")] = "", json_: Json = False
+) -> None:
     """Newest version of each rule."""
     _show(_call("ListRules", quota_pb2.ListRulesRequest(key_prefix=prefix)).rule_versions, json_)
 
@@ -98,7 +112,9 @@ def usage(prefix: Annotated[str, typer.Argument(help="Only keys that begin so.")
         Endpoints.of_running(Home.from_environment()),
         lambda session: session.call("quota", quota_pb2_grpc.UsageServiceStub, "QueryUsage", request),
     )
-    rows = [(item.key, item.window_start_ms, item.admitted, item.refused, item.shadow_refused) for item in answer.windows]
+    rows = [
+        (item.key, item.window_start_ms, item.admitted, item.refused, item.shadow_refused) for item in answer.windows
+    ]
     data = MessageToDict(answer, preserving_proto_field_name=True)
     columns = ("key", "window ms", "admitted", "refused", "would refuse")
     Output(json_).result(data, lambda: table("usage", columns, rows, columns[2:]))
@@ -124,9 +140,16 @@ def _show(versions: Sequence[quota_pb2.RuleVersion], is_json: bool) -> None:
 
 def _rules_table(versions: Sequence[quota_pb2.RuleVersion]) -> RenderableType:
     rows = [
-        (item.rule.key, item.version, quota_pb2.RuleState.Name(item.state).removeprefix("RULE_STATE_").lower(),
-         f"{item.rule.limit:g} {item.rule.unit} / {item.rule.period_s:g} s", f"{item.rule.burst:g}", item.rule.tier,
-         item.rule.owner, "shadow" if item.rule.is_shadow else "")
+        (
+            item.rule.key,
+            item.version,
+            quota_pb2.RuleState.Name(item.state).removeprefix("RULE_STATE_").lower(),
+            f"{item.rule.limit:g} {item.rule.unit} / {item.rule.period_s:g} s",
+            f"{item.rule.burst:g}",
+            item.rule.tier,
+            item.rule.owner,
+            "shadow" if item.rule.is_shadow else "",
+        )
         for item in versions
     ]
     return table("rules", ("key", "version", "state", "limit", "burst", "tier", "owner", ""), rows)

@@ -31,8 +31,12 @@ Name = Annotated[str, typer.Argument(help="A process as `corkboard status` names
 
 
 def up(
-    brokers: Brokers = 1, zones: Zones = "local", port_base: PortBase = 7100,
-    detach: Annotated[bool, typer.Option("--detach", help="Return when everything is ready; go on in the background.")] = False,
+    brokers: Brokers = 1,
+    zones: Zones = "local",
+    port_base: PortBase = 7100,
+    detach: Annotated[
+        bool, typer.Option("--detach", help="Return when everything is ready; go on in the background.")
+    ] = False,
 ) -> None:
     """Start real servers and all services; stay until Ctrl-C.
 
@@ -42,8 +46,12 @@ def up(
     """
     output, home = Output(), Home.from_environment()
     options = Options(
-        tuple(parse_zones(zones)), brokers, port_base, os.environ.get("CORKBOARD_KAFKA", ""),
-        os.environ.get("CORKBOARD_REDIS", ""), os.environ.get("CORKBOARD_OTLP", ""),
+        tuple(parse_zones(zones)),
+        brokers,
+        port_base,
+        os.environ.get("CORKBOARD_KAFKA", ""),
+        os.environ.get("CORKBOARD_REDIS", ""),
+        os.environ.get("CORKBOARD_OTLP", ""),
     )
     end_stale(home, output.say)
     if detach:
@@ -53,7 +61,9 @@ def up(
         run_foreground(home, options, output.say)
 
 
-def run_foreground(home: Home, options: Options, say: Callable[[str], None], when_ready: Callable[[], None] | None = None) -> None:
+def run_foreground(
+    home: Home, options: Options, say: Callable[[str], None], when_ready: Callable[[], None] | None = None
+) -> None:
     """Supervise in this process until Ctrl-C, SIGTERM or `down`."""
     supervisor = Supervisor(home, options, say, lambda kafka, brokers: prepare(home, kafka, min(3, brokers)))
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
@@ -77,11 +87,25 @@ def start_detached(home: Home, options: Options, say: Callable[[str], None]) -> 
     home.create()
     log_path = home.logs / "supervisor.log"
     offset = log_path.stat().st_size if log_path.exists() else 0
-    argv = [sys.executable, "-m", "corkboard", "up", "--brokers", str(options.num_brokers), "--zones",
-            ",".join(options.zones), "--port-base", str(options.port_base)]
+    argv = [
+        sys.executable,
+        "-m",
+        "corkboard",
+        "up",
+        "--brokers",
+        str(options.num_brokers),
+        "--zones",
+        ",".join(options.zones),
+        "--port-base",
+        str(options.port_base),
+    ]
     with log_path.open("ab") as log:
         child = subprocess.Popen(  # noqa: S603  # this interpreter, our module
-            argv, stdout=log, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True,
+            argv,
+            stdout=log,
+            stderr=log,
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,
             env=os.environ | {"CORKBOARD_HOME": str(home.root)},
         )
     give_up_s = time.monotonic() + UP_WITHIN_S
@@ -118,7 +142,8 @@ def status(json_: Json = False) -> None:
 
 
 def logs(
-    name: Name, lines: Annotated[int, typer.Option(help="How many of the last lines.")] = 40,
+    name: Name,
+    lines: Annotated[int, typer.Option(help="How many of the last lines.")] = 40,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on printing until Ctrl-C.")] = False,
 ) -> None:
     """Print a process's log.

@@ -57,5 +57,5 @@ def show(home: Home, size: WorldSize, person: str, output: Output) -> None:
     models = home.data / "models.json"
     if not models.exists():
         report = train_everything(home, endpoints, "training", output)
-        models.write_text(json.dumps({name: part.get("released") for name, part in report.items()}))
+        models.write_text(json.dumps({name: part.get("versions") for name, part in report.items()}))
     run(endpoints, lambda session: tour(session, home, person, output))

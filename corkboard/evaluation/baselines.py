@@ -19,7 +19,7 @@ class Histories:
     items_of: Mapping[str, list[int]]
     num_items: int
 
-    def matrix_UI(self, decay: float = 1.0) -> tuple[list[str], Floats]:
+    def matrix(self, decay: float = 1.0) -> tuple[list[str], Floats]:
         """Users in order, and their weighted histories: weight decay^(steps back)."""
         users = sorted(self.items_of)
         matrix = np.zeros((len(users), self.num_items))
@@ -31,8 +31,8 @@ class Histories:
 
 def rank_all(histories: Histories) -> dict[str, dict[str, npt.NDArray[np.int64]]]:
     """baseline -> user -> item indices, best first, without items already seen."""
-    users, plain_UI = histories.matrix_UI()
-    _, recent_UI = histories.matrix_UI(RECENCY_DECAY)
+    users, plain_UI = histories.matrix()
+    _, recent_UI = histories.matrix(RECENCY_DECAY)
     seen_UI = plain_UI > 0
     knn_II, ease_II = _cosine(plain_UI), _ease(plain_UI)
     scores: dict[str, Callable[[], Floats]] = {

@@ -36,7 +36,9 @@ async def evaluate(session: Session, data: MovieLens, output: Output) -> dict[st
     rankings: dict[str, Mapping[str, Sequence[str]]] = {"feed": feeds, **await asyncio.to_thread(_baselines, data)}
     scored = {name: per_user(ranked, held_out, K) for name, ranked in rankings.items()}
     return {
-        "users": len(held_out), "k": K, "degraded_feeds": degraded,
+        "users": len(held_out),
+        "k": K,
+        "degraded_feeds": degraded,
         "latency_ms": {"p50": _quantile(latencies_ms, 0.5), "p99": _quantile(latencies_ms, 0.99)},
         "results": [_row(name, hits, ndcgs, scored["feed"][1]) for name, (hits, ndcgs) in scored.items()],
     }

@@ -34,7 +34,9 @@ class Broker:
 class KafkaServer:
     """One broker process. `start` returns when it takes connections; data stay in `data_dir` between starts."""
 
-    def __init__(self, data_dir: Path, broker: Broker, cluster: Sequence[Broker], jar_cache: Path | None = None) -> None:
+    def __init__(
+        self, data_dir: Path, broker: Broker, cluster: Sequence[Broker], jar_cache: Path | None = None
+    ) -> None:
         self._dir = data_dir
         self._broker = broker
         self._cluster = tuple(cluster)
@@ -73,8 +75,12 @@ class KafkaServer:
             self._format(properties)
         with self.log_path.open("ab") as log:
             self._child = subprocess.Popen(  # noqa: S603  # Java and Kafka's own main class
-                [*self._java(), "kafka.Kafka", str(properties)], stdout=log, stderr=log, stdin=subprocess.DEVNULL,
-                start_new_session=True, cwd=self._dir,
+                [*self._java(), "kafka.Kafka", str(properties)],
+                stdout=log,
+                stderr=log,
+                stdin=subprocess.DEVNULL,
+                start_new_session=True,
+                cwd=self._dir,
             )
 
     def wait_ready(self) -> None:
@@ -133,17 +139,29 @@ class KafkaServer:
         replicas = len(self._cluster)
         voters = ",".join(f"{one.broker_id}@127.0.0.1:{one.controller_port}" for one in self._cluster)
         settings = {
-            "process.roles": "broker,controller", "node.id": self._broker.broker_id, "controller.quorum.voters": voters,
+            "process.roles": "broker,controller",
+            "node.id": self._broker.broker_id,
+            "controller.quorum.voters": voters,
             "listeners": f"PLAINTEXT://127.0.0.1:{self._broker.port},CONTROLLER://127.0.0.1:{self._broker.controller_port}",
-            "advertised.listeners": f"PLAINTEXT://127.0.0.1:{self._broker.port}", "controller.listener.names": "CONTROLLER",
-            "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT", "log.dirs": self._dir / "logs",
+            "advertised.listeners": f"PLAINTEXT://127.0.0.1:{self._broker.port}",
+            "controller.listener.names": "CONTROLLER",
+            "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
+            "log.dirs": self._dir / "logs",
             "broker.rack": self._broker.rack,
             "replica.selector.class": "org.apache.kafka.common.replica.RackAwareReplicaSelector",
-            "offsets.topic.replication.factor": replicas, "transaction.state.log.replication.factor": replicas,
-            "transaction.state.log.min.isr": max(1, replicas - 1), "min.insync.replicas": max(1, replicas - 1),
-            "offsets.topic.num.partitions": 8, "group.initial.rebalance.delay.ms": 0, "auto.create.topics.enable": "false",
-            "message.max.bytes": 8 << 20, "replica.fetch.max.bytes": 8 << 20, "log.cleaner.dedupe.buffer.size": 16 << 20,
-            "log.segment.bytes": 64 << 20, "num.network.threads": 2, "num.io.threads": 4,
+            "offsets.topic.replication.factor": replicas,
+            "transaction.state.log.replication.factor": replicas,
+            "transaction.state.log.min.isr": max(1, replicas - 1),
+            "min.insync.replicas": max(1, replicas - 1),
+            "offsets.topic.num.partitions": 8,
+            "group.initial.rebalance.delay.ms": 0,
+            "auto.create.topics.enable": "false",
+            "message.max.bytes": 8 << 20,
+            "replica.fetch.max.bytes": 8 << 20,
+            "log.cleaner.dedupe.buffer.size": 16 << 20,
+            "log.segment.bytes": 64 << 20,
+            "num.network.threads": 2,
+            "num.io.threads": 4,
         }
         return "".join(f"{key}={value}\n" for key, value in settings.items())
 

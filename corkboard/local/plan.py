@@ -79,7 +79,11 @@ class Planner:
         environment |= {"MALLOC_ARENA_MAX": "2", "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
         environment |= {f"{prefix}_{key}": value for key, value in settings.items()}
         return ServiceSpec(
-            name, f"services.{package}", zone, self._ports.grpc(service, index), self._ports.admin(service, index),
+            name,
+            f"services.{package}",
+            zone,
+            self._ports.grpc(service, index),
+            self._ports.admin(service, index),
             environment,
         )
 
@@ -102,15 +106,20 @@ class Planner:
             "enrich": {"INDEXER_TARGET": indexer},
             "indexer": {"ROLE": "online", "REDIS_URL": redis_url, "LAKE_DIR": str(self._home.lake)},
             "indexer-lake": {
-                "ROLE": "lake", "REDIS_URL": redis_url, "LAKE_DIR": str(self._home.lake),
+                "ROLE": "lake",
+                "REDIS_URL": redis_url,
+                "LAKE_DIR": str(self._home.lake),
                 "LAKE_COMMIT_INTERVAL_S": "5",
             },
             "cg": {"INDEXER_TARGET": indexer},
             "ranker": {"ROLE": "root", "INDEXER_TARGET": indexer, "LEAF_TARGET": self.target("ranker-leaf")},
             "ranker-leaf": {"ROLE": "leaf"},
             "blender": {
-                "INDEXER_TARGET": indexer, "CG_TARGET": self.target("cg"), "RANKER_TARGET": self.target("ranker"),
-                "REDIS_URL": redis_url, "PAGE_TOKEN_KEY": self._page_key,
+                "INDEXER_TARGET": indexer,
+                "CG_TARGET": self.target("cg"),
+                "RANKER_TARGET": self.target("ranker"),
+                "REDIS_URL": redis_url,
+                "PAGE_TOKEN_KEY": self._page_key,
             },
             "quota": {"LEDGER_PATH": str(self._home.data / "quota.sqlite")},
         }

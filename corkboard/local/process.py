@@ -40,7 +40,11 @@ class ManagedProcess:
         self.log_path.parent.mkdir(parents=True, exist_ok=True)
         with self.log_path.open("ab") as log:
             self._child = subprocess.Popen(  # noqa: S603  # argv is this interpreter and a module of ours
-                self._argv, env=self._environment, stdout=log, stderr=log, stdin=subprocess.DEVNULL,
+                self._argv,
+                env=self._environment,
+                stdout=log,
+                stderr=log,
+                stdin=subprocess.DEVNULL,
                 start_new_session=True,
             )
         self.num_starts += 1

@@ -41,7 +41,10 @@ class RunFile:
         try:
             raw = json.loads(path.read_text())
             return cls(
-                RunningProcess(**raw["supervisor"]), raw["port_base"], tuple(raw["zones"]), raw["num_brokers"],
+                RunningProcess(**raw["supervisor"]),
+                raw["port_base"],
+                tuple(raw["zones"]),
+                raw["num_brokers"],
                 tuple(RunningProcess(**item) for item in raw["processes"]),
             )
         except (OSError, ValueError, KeyError, TypeError):

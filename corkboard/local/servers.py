@@ -3,12 +3,13 @@
 import os
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Protocol
 
 from chassis.errors import Unavailable
+from corkboard.local import probes
 from corkboard.local.home import Home
-from corkboard.local.kafka_server import KafkaServer
+from corkboard.local.kafka_server import Broker, KafkaServer
 from corkboard.local.ports import Ports
 from corkboard.local.process import ManagedProcess
 from corkboard.local.valkey_server import ValkeyServer
@@ -45,8 +46,6 @@ class TraceReceiver:
         return self._process.is_running()
 
     def start(self) -> None:
-        from corkboard.local import probes
-
         self._process.start()
         give_up_s = time.monotonic() + OTLP_READY_WITHIN_S
         while not probes.taken_ports([(self._port, "traces")]):
@@ -65,7 +64,7 @@ class Servers:
         self._ports = ports
         self._num_brokers = num_brokers
         self._zones = tuple(zones)
-        self._brokers = [self._broker(home, index) for index in range(num_brokers)]
+        self._brokers = self._make_brokers(home)
         self._valkeys = {
             zone: ValkeyServer(home.data / f"valkey-{zone}", ports.valkey(index)) for index, zone in enumerate(zones)
         }
@@ -81,7 +80,11 @@ class Servers:
 
     def start_kafka(self) -> None:
         """Start every broker at once: a quorum forms only when most of them run."""
-        raise NotImplementedError
+        for index, broker in enumerate(self._brokers):
+            broker.launch()
+            self.by_name[f"kafka-{index + 1}"] = broker
+        for broker in self._brokers:
+            broker.wait_ready()
 
     def start_valkey(self) -> None:
         for zone, server in self._valkeys.items():
@@ -104,6 +107,19 @@ class Servers:
         if valkey:
             wanted += [(self._ports.valkey(index), f"valkey-{zone}") for index, zone in enumerate(self._zones)]
         return wanted + ([(self._ports.otlp, "traces")] if otlp else [])
+
+    def _make_brokers(self, home: Home) -> list[KafkaServer]:
+        """One rack per zone, in turn, so that rack-aware reads have something to choose."""
+        cluster = [
+            Broker(
+                index + 1,
+                self._ports.kafka(index),
+                self._ports.kafka_controller(index),
+                self._zones[index % len(self._zones)],
+            )
+            for index in range(self._num_brokers)
+        ]
+        return [KafkaServer(home.data / f"kafka-{broker.broker_id}", broker, cluster, home.data) for broker in cluster]
 
     def _start(self, name: str, server: Server) -> None:
         server.start()

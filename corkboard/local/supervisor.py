@@ -186,9 +186,8 @@ class Supervisor:
         if waiting and time.monotonic() > give_up_s:
             name, spec = next(iter(waiting.items()))
             why = probes.why_not_ready(spec.admin_port)
-            raise Unavailable(
-                f"{name} was not ready after {READY_WITHIN_S:.0f} s ({why}); its log:\n{self._processes[name].log_tail()}"
-            )
+            tail = self._processes[name].log_tail()
+            raise Unavailable(f"{name} was not ready after {READY_WITHIN_S:.0f} s ({why}); its log:\n{tail}")
         if self._down.is_set():
             raise Unavailable("stopped while starting")
 
@@ -231,8 +230,12 @@ class Supervisor:
         rows = [self._server_row(name, server) for name, server in self._servers.by_name.items()]
         rows += [self._service_row(name, process) for name, process in list(self._processes.items())]
         rows.append(_row("supervisor", "running", os.getpid(), "", 0))
-        return {"is_ready": self._ready, "processes": rows, "zones": list(self._options.zones),
-                "port_base": self._options.port_base}
+        return {
+            "is_ready": self._ready,
+            "processes": rows,
+            "zones": list(self._options.zones),
+            "port_base": self._options.port_base,
+        }
 
     def _server_row(self, name: str, server: Server) -> dict[str, Any]:
         return _row(name, "running" if server.is_running() else "stopped", server.pid, server.address, 0)
@@ -240,7 +243,9 @@ class Supervisor:
     def _service_row(self, name: str, process: ManagedProcess) -> dict[str, Any]:
         spec = self._specs[name]
         if process.is_running():
-            state = "ready" if probes.is_ready(spec.admin_port) else f"not ready: {probes.why_not_ready(spec.admin_port)}"
+            state = (
+                "ready" if probes.is_ready(spec.admin_port) else f"not ready: {probes.why_not_ready(spec.admin_port)}"
+            )
         else:
             state = "stopped" if name in self._stopped_on_purpose else f"ended with code {process.exit_code}"
         return _row(name, state, process.pid, f"127.0.0.1:{spec.grpc_port}", process.num_starts - 1)
@@ -248,7 +253,11 @@ class Supervisor:
 
 def _row(name: str, state: str, pid: int | None, address: str, num_restarts: int) -> dict[str, Any]:
     return {
-        "name": name, "state": state, "pid": pid, "address": address, "restarts": num_restarts,
+        "name": name,
+        "state": state,
+        "pid": pid,
+        "address": address,
+        "restarts": num_restarts,
         "resident_mb": round(resident_bytes(pid) / 1e6) if pid else 0,
     }
 

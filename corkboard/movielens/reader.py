@@ -62,8 +62,12 @@ def event_id(user: str, item: str) -> str:
 
 def _event(rating: Rating, shift_ms: int) -> ingest_pb2.Event:
     return ingest_pb2.Event(
-        event_id=event_id(rating.user, rating.item), user_id=user_id(rating.user), event_type="rating",
-        event_time_ms=rating.time_s * 1000 + shift_ms, pin_id=pin_id(rating.item), surface="home",
+        event_id=event_id(rating.user, rating.item),
+        user_id=user_id(rating.user),
+        event_type="rating",
+        event_time_ms=rating.time_s * 1000 + shift_ms,
+        pin_id=pin_id(rating.item),
+        surface="home",
         attributes_json=json.dumps({"rating": rating.rating}).encode(),
     )
 
@@ -99,9 +103,13 @@ def _pins(path: Path, now_ms: int) -> Iterator[pins_pb2.Pin]:
             genres = [genre.lower() for genre in row["class"].split()]
             year = f" ({row['release_year']})" if row["release_year"] else ""
             yield pins_pb2.Pin(
-                pin_id=pin_id(row["item_id"]), title=f"{row['movie_title']}{year}",
-                description=f"A film: {' '.join(genres)}", topics=genres,
-                link=f"https://movies.example/film?item={row['item_id']}", locale="en-US", created_time_ms=now_ms,
+                pin_id=pin_id(row["item_id"]),
+                title=f"{row['movie_title']}{year}",
+                description=f"A film: {' '.join(genres)}",
+                topics=genres,
+                link=f"https://movies.example/film?item={row['item_id']}",
+                locale="en-US",
+                created_time_ms=now_ms,
             )
         except KeyError as error:
             raise Invalid(f"{path.name} line {number}: column {error} is missing") from error

@@ -35,11 +35,19 @@ async def replay(session: Session, data: MovieLens, output: Output, *, hold_out_
     output.say("comparing what is readable with what was sent")
     sent, stored = await _compare(session, events)
     return {
-        "events_sent": len(events), "held_out": len(held_out), "acknowledged": published.num_acknowledged,
-        "by_outcome": dict(published.by_outcome), "rejections": published.rejections, "readable": stored[0],
-        "digest_sent": sent[1], "digest_readable": stored[1], "is_complete": sent == stored,
-        "duration_s": round(duration_s, 1), "events_per_s_end_to_end": round(len(events) / duration_s),
-        "users": len({event.user_id for event in events}), "pins": len({pin_id(r.item) for r in data.ratings}),
+        "events_sent": len(events),
+        "held_out": len(held_out),
+        "acknowledged": published.num_acknowledged,
+        "by_outcome": dict(published.by_outcome),
+        "rejections": published.rejections,
+        "readable": stored[0],
+        "digest_sent": sent[1],
+        "digest_readable": stored[1],
+        "is_complete": sent == stored,
+        "duration_s": round(duration_s, 1),
+        "events_per_s_end_to_end": round(len(events) / duration_s),
+        "users": len({event.user_id for event in events}),
+        "pins": len({pin_id(r.item) for r in data.ratings}),
     }
 
 
@@ -82,5 +90,3 @@ def _digest(rows_by_user: dict[str, list[Row]]) -> tuple[int, str]:
 
 def _line(cells: Iterable[str]) -> bytes:
     return "\x1f".join(cells).encode() + b"\n"
-
-

@@ -61,7 +61,7 @@ async def serve(port: int, store: TraceStore) -> None:
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     receiver = TraceReceiver(store)
     server = grpc.aio.server(options=[("grpc.max_receive_message_length", 32 << 20)])
-    rpc.add_TraceServiceServicer_to_server(receiver, server)
+    rpc.add_TraceServiceServicer_to_server(receiver, server)  # type: ignore[no-untyped-call]
     server.add_insecure_port(f"127.0.0.1:{port}")
     await server.start()
     async with asyncio.TaskGroup() as tasks:
@@ -85,10 +85,16 @@ def _rows(request: pb.ExportTraceServiceRequest) -> Iterator[SpanRow]:
 
 def _row(span: trace_pb2.Span, resource: dict[str, Any]) -> SpanRow:
     return SpanRow(
-        trace_id=span.trace_id.hex(), span_id=span.span_id.hex(), parent_id=span.parent_span_id.hex(), name=span.name,
-        kind=KINDS.get(int(span.kind), "internal"), service=str(resource.get("service.name", "?")),
-        instance=str(resource.get("service.instance.id", "")), zone=str(resource.get("corkboard.zone", "")),
-        start_ns=span.start_time_unix_nano, end_ns=span.end_time_unix_nano,
+        trace_id=span.trace_id.hex(),
+        span_id=span.span_id.hex(),
+        parent_id=span.parent_span_id.hex(),
+        name=span.name,
+        kind=KINDS.get(int(span.kind), "internal"),
+        service=str(resource.get("service.name", "?")),
+        instance=str(resource.get("service.instance.id", "")),
+        zone=str(resource.get("corkboard.zone", "")),
+        start_ns=span.start_time_unix_nano,
+        end_ns=span.end_time_unix_nano,
         status="error" if span.status.code == trace_pb2.Status.STATUS_CODE_ERROR else "ok",
         attributes=_attributes(span.attributes),
         links=tuple((link.trace_id.hex(), link.span_id.hex()) for link in span.links),

@@ -96,7 +96,8 @@ class TraceStore:
         with closing(self._connect()) as connection:
             rows = connection.execute(
                 "select distinct to_trace_id from links where trace_id = ? union"
-                " select distinct trace_id from links where to_trace_id = ?", [trace_id, trace_id],
+                " select distinct trace_id from links where to_trace_id = ?",
+                [trace_id, trace_id],
             ).fetchall()
         return [row[0] for row in rows if row[0] != trace_id]
 
@@ -109,7 +110,8 @@ class TraceStore:
         links = connection.execute(
             "select to_trace_id, to_span_id from links where trace_id = ? and span_id = ?", row[:2]
         ).fetchall()
-        return SpanRow(*row[:11], attributes=json.loads(row[11]), links=tuple((a, b) for a, b in links))
+        spans = (*row[:11], json.loads(row[11]), tuple((a, b) for a, b in links))
+        return SpanRow(*spans)
 
     def _connect(self) -> sqlite3.Connection:
         return sqlite3.connect(self._path, timeout=10.0)
@@ -117,8 +119,18 @@ class TraceStore:
 
 def _values(span: SpanRow) -> tuple[Any, ...]:
     return (
-        span.trace_id, span.span_id, span.parent_id, span.name, span.kind, span.service, span.instance, span.zone,
-        span.start_ns, span.end_ns, span.status, json.dumps(dict(span.attributes)),
+        span.trace_id,
+        span.span_id,
+        span.parent_id,
+        span.name,
+        span.kind,
+        span.service,
+        span.instance,
+        span.zone,
+        span.start_ns,
+        span.end_ns,
+        span.status,
+        json.dumps(dict(span.attributes)),
     )
 
 

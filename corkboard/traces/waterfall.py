@@ -22,8 +22,10 @@ class JoinedTrace:
     joined: list[list[SpanRow]]
 
     def to_json(self) -> dict[str, object]:
-        return {"spans": [vars(span) for span in self.spans],
-                "joined": [[vars(span) for span in trace] for trace in self.joined]}
+        return {
+            "spans": [vars(span) for span in self.spans],
+            "joined": [[vars(span) for span in trace] for trace in self.joined],
+        }
 
 
 def join(store: TraceStore, trace_id: str) -> JoinedTrace:

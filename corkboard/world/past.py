@@ -57,20 +57,33 @@ def _old_recommender(
 
 
 def _session(
-    random: np.random.Generator, truth: Truth, number: int, person: int, share: float,
-    shown: npt.NDArray[np.int64], start_ms: int, is_bot: bool,
+    random: np.random.Generator,
+    truth: Truth,
+    number: int,
+    person: int,
+    share: float,
+    shown: npt.NDArray[np.int64],
+    start_ms: int,
+    is_bot: bool,
 ) -> Session:
     request_id = f"past-{number:06d}"
     liking = (truth.affinity(person, shown, share) - 0.25) / LIKING_SCALE
     events = [
         event
         for position, (pin, like) in enumerate(zip(shown.tolist(), liking.tolist(), strict=True))
-        for event in _reactions(random, request_id, person, pin, like - 0.04 * position, start_ms + 4_000 * position, is_bot)
+        for event in _reactions(
+            random, request_id, person, pin, like - 0.04 * position, start_ms + 4_000 * position, is_bot
+        )
     ]
     feed = blender_pb2.ServedFeed(
-        request_id=request_id, user_id=person_id(person), surface="home", served_time_ms=start_ms,
+        request_id=request_id,
+        user_id=person_id(person),
+        surface="home",
+        served_time_ms=start_ms,
         candidates=[
-            blender_pb2.ServedCandidate(pin_id=pin_id(pin), position=position, generator="popular", rank_by_score=position)
+            blender_pb2.ServedCandidate(
+                pin_id=pin_id(pin), position=position, generator="popular", rank_by_score=position
+            )
             for position, pin in enumerate(shown.tolist())
         ],
     )
@@ -86,8 +99,14 @@ def _reactions(
         at_ms = time_ms + 1_500 + (0 if action != "conversion" else min(late_ms, 120_000))
         attributes = _attributes(random, action, like)
         yield ingest_pb2.Event(
-            event_id=f"{request_id}-{pin}-{action}", user_id=person_id(person), event_type=action, event_time_ms=at_ms,
-            pin_id=pin_id(pin), surface="home", request_id=request_id, attributes_json=json.dumps(attributes).encode(),
+            event_id=f"{request_id}-{pin}-{action}",
+            user_id=person_id(person),
+            event_type=action,
+            event_time_ms=at_ms,
+            pin_id=pin_id(pin),
+            surface="home",
+            request_id=request_id,
+            attributes_json=json.dumps(attributes).encode(),
         )
 
 

@@ -17,7 +17,7 @@ def draw(topic: int, num_topics: int, seed: int) -> bytes:
     across = np.linspace(0.6, 1.1, SIDE_PX)
     pixels = np.clip(base[None, None, :] * (across[:, None, None] * 0.7 + across[None, :, None] * 0.3), 0, 255)
     for _ in range(int(random.integers(1, 4))):
-        x, y, size = random.integers(0, SIDE_PX - 8, 2).tolist() + [int(random.integers(4, 12))]
+        x, y, size = [*random.integers(0, SIDE_PX - 8, 2).tolist(), int(random.integers(4, 12))]
         pixels[y : y + size, x : x + size] = random.integers(0, 255, 3)
     return _png(pixels.astype(np.uint8))
 
@@ -26,7 +26,9 @@ def _png(pixels_HWC: npt.NDArray[np.uint8]) -> bytes:
     height, width, _ = pixels_HWC.shape
     raw = b"".join(b"\0" + row.tobytes() for row in pixels_HWC)
     header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + _chunk(b"IHDR", header) + _chunk(b"IDAT", zlib.compress(raw, 6)) + _chunk(b"IEND", b"")
+    return (
+        b"\x89PNG\r\n\x1a\n" + _chunk(b"IHDR", header) + _chunk(b"IDAT", zlib.compress(raw, 6)) + _chunk(b"IEND", b"")
+    )
 
 
 def _chunk(kind: bytes, data: bytes) -> bytes:

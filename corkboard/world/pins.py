@@ -50,7 +50,8 @@ def _pin(index: int, size: WorldSize, truth: Truth, random: np.random.Generator,
         locale=LOCALES[0] if random.random() < 0.85 else str(random.choice(LOCALES[1:])),
         quality={"world": float(truth.quality_P[index])},
         given_vector=common_pb2.Tensor(
-            data=truth.vectors_PD[index].astype("<f4").tobytes(), shape=[truth.vectors_PD.shape[1]],
+            data=truth.vectors_PD[index].astype("<f4").tobytes(),
+            shape=[truth.vectors_PD.shape[1]],
             dtype=common_pb2.DTYPE_FLOAT32,
         ),
     )

@@ -41,7 +41,9 @@ async def publish_world(session: Session, size: WorldSize, output: Output) -> di
         published_events = await publish_events(session, events, advance)
     await wait_for_events(session, events)
     return {
-        "pins": published_pins.num_acknowledged, "events": published_events.num_acknowledged, "served_feeds": len(past),
+        "pins": published_pins.num_acknowledged,
+        "events": published_events.num_acknowledged,
+        "served_feeds": len(past),
         "rejected": published_events.by_outcome["rejected"] + published_pins.by_outcome["rejected"],
         "rejections": published_pins.rejections + published_events.rejections,
         "events_per_s": round(len(events) / published_events.duration_s),
@@ -56,12 +58,15 @@ async def _publish_feeds(session: Session, past: Sequence[PastSession], advance:
         await producer.start(tasks)
         for at in range(0, len(past), FEEDS_IN_FLIGHT):
             chunk = past[at : at + FEEDS_IN_FLIGHT]
-            await asyncio.gather(*(
-                producer.send(
-                    topic, one.feed.SerializeToString(),
-                    partition=partition_for(one.feed.user_id, topic.num_partitions),
+            await asyncio.gather(
+                *(
+                    producer.send(
+                        topic,
+                        one.feed.SerializeToString(),
+                        partition=partition_for(one.feed.user_id, topic.num_partitions),
+                    )
+                    for one in chunk
                 )
-                for one in chunk
-            ))
+            )
             advance(len(chunk))
         await producer.stop(Deadline.after(releases.STOP_S))

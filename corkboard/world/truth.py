@@ -58,8 +58,12 @@ def make_truth(size: WorldSize) -> Truth:
     noise = random.normal(size=(size.num_pins, DIMENSION)) * PIN_NOISE / np.sqrt(DIMENSION)
     vectors = _unit(centres_TD[first] + SECOND_TOPIC_SHARE * centres_TD[second] + noise)
     return Truth(
-        vectors, first, second, random.beta(4, 2, size.num_pins).astype(np.float32),
-        _tastes(random, size.num_people, centres_TD), _tastes(random, size.num_people, centres_TD),
+        vectors,
+        first,
+        second,
+        random.beta(4, 2, size.num_pins).astype(np.float32),
+        _tastes(random, size.num_people, centres_TD),
+        _tastes(random, size.num_people, centres_TD),
     )
 
 

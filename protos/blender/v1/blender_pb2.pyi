@@ -611,6 +611,8 @@ class ServedFeed(_message.Message):
     LOCALE_FIELD_NUMBER: _builtins.int
     PAGE_FIELD_NUMBER: _builtins.int
     INFLUENCING_EVENTS_FIELD_NUMBER: _builtins.int
+    SEEN_FINGERPRINTS_FIELD_NUMBER: _builtins.int
+    BLOCKED_FINGERPRINTS_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """unique"""
     user_id: _builtins.str
@@ -651,6 +653,14 @@ class ServedFeed(_message.Message):
     def influencing_events(self) -> _containers.RepeatedCompositeFieldContainer[_ranker_pb2.InfluencingEvent]:
         """newest first"""
 
+    @_builtins.property
+    def seen_fingerprints(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """CRC-32 & 0xffffff of each pin left out as seen; filled by blender"""
+
+    @_builtins.property
+    def blocked_fingerprints(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """likewise of each pin left out as blocked"""
+
     def __init__(
         self,
         *,
@@ -669,10 +679,12 @@ class ServedFeed(_message.Message):
         locale: _builtins.str = ...,
         page: _builtins.int = ...,
         influencing_events: _abc.Iterable[_ranker_pb2.InfluencingEvent] | None = ...,
+        seen_fingerprints: _abc.Iterable[_builtins.int] | None = ...,
+        blocked_fingerprints: _abc.Iterable[_builtins.int] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["versions", b"versions"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["candidates", b"candidates", "degradations", b"degradations", "influencing_events", b"influencing_events", "locale", b"locale", "page", b"page", "query", b"query", "request_id", b"request_id", "sequence_version", b"sequence_version", "served_time_ms", b"served_time_ms", "stages", b"stages", "subject_pin_id", b"subject_pin_id", "surface", b"surface", "trace_id", b"trace_id", "user_id", b"user_id", "versions", b"versions"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["blocked_fingerprints", b"blocked_fingerprints", "candidates", b"candidates", "degradations", b"degradations", "influencing_events", b"influencing_events", "locale", b"locale", "page", b"page", "query", b"query", "request_id", b"request_id", "seen_fingerprints", b"seen_fingerprints", "sequence_version", b"sequence_version", "served_time_ms", b"served_time_ms", "stages", b"stages", "subject_pin_id", b"subject_pin_id", "surface", b"surface", "trace_id", b"trace_id", "user_id", b"user_id", "versions", b"versions"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

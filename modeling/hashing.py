@@ -1,0 +1,18 @@
+"""Stable numbers for names, equal in every process and release."""
+
+import hashlib
+from collections.abc import Iterable
+
+import numpy as np
+
+from modeling.arrays import Ints
+
+
+def stable_hash(name: str) -> int:
+    """A non-negative 63-bit number for `name`; never Python's own, salted hash."""
+    return int.from_bytes(hashlib.blake2b(name.encode(), digest_size=8).digest(), "little") >> 1
+
+
+def stable_hashes(names: Iterable[str]) -> Ints:
+    """`stable_hash` of each name, int64."""
+    return np.fromiter((stable_hash(name) for name in names), dtype=np.int64)

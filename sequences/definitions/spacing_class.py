@@ -1,0 +1,27 @@
+"""The kind SpacingClass: pins that should not stand close together."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from sequences.definitions.definition import Definition, Name
+
+MembershipSignal = Literal["is_ad", "safety_label", "low_quality"]
+"""A pin is in the class or not: it has an advertiser, any label, or quality below `threshold`."""
+KeySignal = Literal["advertiser", "creator", "topic", "content_group"]
+"""Pins are alike when this value is equal and not empty; topic = the first one."""
+
+
+class SpacingClass(Definition):
+    """Lowers the utility of a pin by `penalty` times the kernel over the last `window` slots that hold its like."""
+
+    signal: MembershipSignal | KeySignal
+    threshold: float = Field(default=0.0, ge=0, le=1, description="used by low_quality only")
+    kernel: Literal["inverse", "exponential", "step"] = Field(
+        default="inverse", description="1/d, exp(-(d-1)/decay) or 1 at distance d",
+    )
+    decay: float = Field(default=3.0, gt=0, le=100, description="slots; used by exponential only")
+    window: int = Field(default=10, ge=1, le=100, description="slots that count")
+    penalty: float = Field(gt=0, le=10, description="lambda, in standard deviations of relevance")
+    surfaces: tuple[Name, ...] = Field(default=(), description="where it applies; empty = everywhere")
+    is_dry_run: bool = Field(default=False, description="record what would move, move nothing")

@@ -1,0 +1,51 @@
+"""Executor: what is known about the pin of each event, from the rows fetched for the envelope."""
+
+from bisect import bisect_right
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from sequences.definitions.enrichment import Enrichment
+from sequences.engine.executor import ExecutorResult, Lookups, Step
+from sequences.engine.signature import check_parameters, check_reads, check_writes
+
+WRITABLE = {
+    "pin_topics": "list<string>", "pin_advertiser_id": "string", "pin_creator_id": "string",
+    "pin_price_band": "int32", "pin_created_time_ms": "int64", "pin_content_group": "string",
+}
+
+
+class LookupPin:
+    """Writes any of WRITABLE. A price falls in band i = number of `price_bands_micros` that it reaches."""
+
+    name = "lookup_pin"
+    lookup_column = "pin_id"
+
+    def check(self, enrichment: Enrichment) -> list[str]:
+        problems = check_parameters(enrichment, {"price_bands_micros": list})
+        bands = enrichment.parameters.get("price_bands_micros", [])
+        if isinstance(bands, list):
+            numbers = [band for band in bands if isinstance(band, int) and not isinstance(band, bool)]
+            if numbers != bands or numbers != sorted(numbers):
+                problems.append("price_bands_micros must be whole numbers in growing order")
+        return problems + check_reads(enrichment, ("pin_id",)) + check_writes(enrichment, WRITABLE)
+
+    def run(self, batch: pa.RecordBatch, step: Step, lookups: Lookups) -> ExecutorResult:
+        rows = [lookups.rows.get(pin_id) for pin_id in batch.column("pin_id").to_pylist()]
+        bands = list(step.parameters.get("price_bands_micros", ()))
+        columns = {
+            field.name: pa.array([None if row is None else _value(field.name, row, bands) for row in rows], field.type)
+            for field in step.writes
+        }
+        return ExecutorResult(columns, missing=np.fromiter((row is None for row in rows), np.bool_, len(rows)))
+
+
+def _value(column: str, row: Mapping[str, Any], bands: list[int]) -> Any:
+    if column == "pin_price_band":
+        return bisect_right(bands, row.get("price_micros") or 0)
+    value = row.get(column.removeprefix("pin_"))
+    if column == "pin_created_time_ms":
+        return value or None  # 0 = the publisher did not say
+    return value

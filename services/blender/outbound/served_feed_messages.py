@@ -1,0 +1,113 @@
+"""The served feed between its protobuf and the domain."""
+
+from collections.abc import Iterable
+from dataclasses import asdict
+
+from google.protobuf.message import DecodeError
+
+from chassis.errors import Corrupt
+from protos.blender.v1 import blender_pb2 as pb
+from protos.common.v1 import common_pb2 as common
+from protos.ranker.v1 import ranker_pb2 as ranker
+from services.blender.domain.candidate import Candidate, Degradation, InfluencingEvent
+from services.blender.domain.served_feed import Outcome, ServedFeed, StageCount
+
+
+def encode(feed: ServedFeed) -> bytes:
+    """A value of topic feeds.served."""
+    return pb.ServedFeed(
+        request_id=feed.request_id,
+        user_id=feed.user_id,
+        surface=feed.surface,
+        served_time_ms=feed.served_time_ms,
+        candidates=[_candidate_message(each) for each in feed.outcomes],
+        stages=[pb.StageReport(**asdict(each)) for each in feed.stages],
+        versions=common.Versions(by_artifact=feed.versions),
+        degradations=[common.Degradation(**asdict(each)) for each in feed.degradations],
+        sequence_version=feed.sequence_version,
+        trace_id=feed.trace_id,
+        subject_pin_id=feed.subject_pin_id,
+        query=feed.query,
+        locale=feed.locale,
+        page=feed.page,
+        influencing_events=[ranker.InfluencingEvent(**asdict(each)) for each in feed.influencing_events],
+        seen_fingerprints=feed.seen,
+        blocked_fingerprints=feed.blocked,
+    ).SerializeToString()
+
+
+def decode(value: bytes) -> ServedFeed:
+    """Raises: Corrupt when the bytes are no ServedFeed."""
+    try:
+        message = pb.ServedFeed.FromString(value)
+    except DecodeError as error:
+        raise Corrupt(f"{len(value)} bytes are no ServedFeed: {error}") from error
+    return ServedFeed(
+        request_id=message.request_id,
+        user_id=message.user_id,
+        surface=message.surface,
+        served_time_ms=message.served_time_ms,
+        outcomes=[_outcome(each) for each in message.candidates],
+        stages=[
+            StageCount(each.stage, each.num_in, each.num_kept, each.num_removed, each.duration_ms, each.fallback)
+            for each in message.stages
+        ],
+        versions=dict(message.versions.by_artifact),
+        degradations=degradations_of(message.degradations),
+        sequence_version=message.sequence_version,
+        trace_id=message.trace_id,
+        subject_pin_id=message.subject_pin_id,
+        query=message.query,
+        locale=message.locale,
+        page=message.page,
+        influencing_events=events_of(message.influencing_events),
+        seen=list(message.seen_fingerprints),
+        blocked=list(message.blocked_fingerprints),
+    )
+
+
+def degradations_of(messages: Iterable[common.Degradation]) -> list[Degradation]:
+    """In order."""
+    return [Degradation(each.component, each.reason, each.level) for each in messages]
+
+
+def events_of(messages: Iterable[ranker.InfluencingEvent]) -> list[InfluencingEvent]:
+    """In order."""
+    return [
+        InfluencingEvent(each.event_id, each.event_type, each.pin_id, each.event_time_ms, each.traceparent)
+        for each in messages
+    ]
+
+
+def _candidate_message(outcome: Outcome) -> pb.ServedCandidate:
+    candidate = outcome.candidate
+    return pb.ServedCandidate(
+        pin_id=candidate.pin_id,
+        position=outcome.position,
+        removed_by=outcome.removed_by,
+        generator=candidate.generator,
+        retrieval_score=candidate.retrieval_score,
+        score=candidate.score,
+        score_by_head=candidate.score_by_head,
+        diversity_bonus=outcome.diversity_bonus,
+        spacing_penalty=outcome.spacing_penalty,
+        rank_by_score=candidate.rank_by_score,
+        moved_by=outcome.moved_by,
+        reason_code=outcome.reason_code,
+    )
+
+
+def _outcome(message: pb.ServedCandidate) -> Outcome:
+    candidate = Candidate(
+        pin_id=message.pin_id,
+        generator=message.generator,
+        retrieval_score=message.retrieval_score,
+        retrieval_rank=-1,  # not part of the record
+        score=message.score,
+        score_by_head=dict(message.score_by_head),
+        rank_by_score=message.rank_by_score,
+    )
+    return Outcome(
+        candidate, message.position, message.removed_by, message.diversity_bonus, message.spacing_penalty,
+        message.moved_by, message.reason_code,
+    )

@@ -1,0 +1,174 @@
+"""Sessions and explanations: the fakes and the real ones keep the same promises."""
+
+import time
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from chassis.deadline import Deadline
+from chassis.errors import Corrupt, DeadlineExceeded, NotFound, Unavailable
+from chassis.redis.client import RedisClient
+from services.blender.domain.candidate import Candidate, Degradation, InfluencingEvent
+from services.blender.domain.served_feed import Outcome, ServedFeed, StageCount
+from services.blender.domain.session import Session
+from services.blender.outbound import served_feed_messages, session_bytes
+from services.blender.outbound.grpc_indexer import features_of
+from services.blender.outbound.redis_explanations import RedisExplanations
+from services.blender.outbound.redis_sessions import RedisSessions
+from services.blender.outbound.served_log import Explanations
+from services.blender.ports import SessionStore
+from services.blender.tests.fake_peers import pin_rows
+from services.blender.tests.in_memory_stores import InMemoryExplanations, InMemorySessions
+from services.blender.tests.running_blender import levels_of, running_blender
+from services.blender.tests.valkey import Valkey, running_valkey
+
+EVENT = InfluencingEvent("e", "save", "pin-1", 5, "00-x")
+
+
+def session(num: int = 5) -> Session:
+    pins = [f"pin-{n}" for n in range(num)]
+    return Session(
+        pool=[
+            Candidate(pin, "fresh", 0.5, n, {}, "группа", 0.1 * n, {"save": 0.25} if n else {}, n + 25)
+            for n, pin in enumerate(pins)
+        ],
+        features=features_of(pin_rows(pins)),
+        versions={"model:ranker": "r-1"},
+        sequence_version=2**63,
+        influencing_events=[EVENT],
+    )
+
+
+def feed() -> ServedFeed:
+    candidate = Candidate("pin-1", "fresh", 0.5, -1, {}, "", 0.75, {"save": 0.25}, 3)
+    return ServedFeed(
+        request_id="0" * 32, user_id="ann", surface="home", served_time_ms=7,
+        outcomes=[Outcome(candidate, 0, "", 0.5, 0.25, "ads", "fresh"), Outcome(candidate, removed_by="drop_seen")],
+        stages=[StageCount("rank", 3, 2, 1, 0.5, "retrieval_order")], versions={"a": "b"},
+        degradations=[Degradation("ranker", "unavailable", "retrieval_order")], sequence_version=9, trace_id="t",
+        subject_pin_id="s", query="q", locale="de", page=2, influencing_events=[EVENT], seen=[1, 2], blocked=[3],
+    )
+
+
+@pytest.fixture(scope="module")
+def valkey() -> Iterator[Valkey]:
+    with running_valkey() as server:
+        yield server
+
+
+@pytest.fixture
+async def redis(valkey: Valkey) -> AsyncIterator[RedisClient]:
+    client = RedisClient(valkey.url, timeout_s=0.2)
+    yield client
+    await client.stop(Deadline.after(1))
+
+
+@pytest.fixture(params=["in memory", "valkey"])
+def sessions(request: pytest.FixtureRequest, redis: RedisClient) -> SessionStore:
+    return InMemorySessions() if request.param == "in memory" else RedisSessions(redis, ttl_s=60)
+
+
+@pytest.fixture(params=["in memory", "valkey"])
+def explanations(request: pytest.FixtureRequest, redis: RedisClient) -> Explanations:
+    return InMemoryExplanations() if request.param == "in memory" else RedisExplanations(redis, ttl_s=60)
+
+
+@pytest.mark.parametrize("num", [0, 1, 5, 300])
+async def test_a_session_comes_back_as_it_was(sessions: SessionStore, num: int) -> None:
+    given_session = session(num)
+    await sessions.save("s", 1, given_session)
+    found = await sessions.load("s", 1)
+    assert list(found.pool) == list(given_session.pool)
+    assert (found.versions, found.sequence_version) == (given_session.versions, given_session.sequence_version)
+    assert list(found.influencing_events) == [EVENT]
+    assert list(found.features.rows())[:0] == [] and found.features.topics == given_session.features.topics
+    assert found.features.is_labelled_R.tolist() == given_session.features.is_labelled_R.tolist()
+    np.testing.assert_allclose(found.features.vectors_RD, given_session.features.vectors_RD, atol=1e-3)
+
+
+async def test_each_page_has_its_own_pool(sessions: SessionStore) -> None:
+    await sessions.save("t", 1, session(5))
+    await sessions.save("t", 2, session(2))
+    assert [len((await sessions.load("t", page)).pool) for page in (1, 2)] == [5, 2]
+    with pytest.raises(NotFound):
+        await sessions.load("t", 3)
+
+
+async def test_a_served_feed_comes_back_as_it_was(explanations: Explanations) -> None:
+    await explanations.save(feed(), served_feed_messages.encode(feed()))
+    assert await explanations.load("0" * 32) == feed()
+    with pytest.raises(NotFound):
+        await explanations.load("1" * 32)
+
+
+async def test_damaged_values_are_a_lost_session_and_a_corrupt_feed(redis: RedisClient) -> None:
+    await redis.connection.set("blender:session:bad:1", b"rubbish")
+    await redis.connection.lpush("blender:session:list:1", "x")
+    await redis.connection.set("blender:explain:" + "2" * 32, b"rubbish")
+    with pytest.raises(NotFound):
+        await RedisSessions(redis, 60).load("bad", 1)
+    with pytest.raises(Unavailable):
+        await RedisSessions(redis, 60).load("list", 1)
+    with pytest.raises(Corrupt):
+        await RedisExplanations(redis, 60).load("2" * 32)
+
+
+async def test_values_do_not_live_forever(redis: RedisClient) -> None:
+    await RedisSessions(redis, 60).save("u", 1, session())
+    await RedisExplanations(redis, 70).save(feed(), b"x")
+    assert 0 < await redis.connection.ttl("blender:session:u:1") <= 60
+    assert 60 < await redis.connection.ttl("blender:explain:" + "0" * 32) <= 70
+
+
+async def test_a_store_that_is_gone_is_unavailable() -> None:
+    client = RedisClient("redis://127.0.0.1:1/0")
+    with pytest.raises(Unavailable):
+        await RedisSessions(client, 60).load("s", 1)
+    await client.stop(Deadline.after(1))
+
+
+async def test_a_paused_store_costs_little_time_and_comes_back(tmp_path: Path) -> None:
+    with running_valkey() as server:
+        client = RedisClient(server.url, timeout_s=0.2)
+        store = RedisSessions(client, 60)
+        await store.save("s", 1, session())
+        server.pause()
+        with pytest.raises((DeadlineExceeded, Unavailable)):
+            await store.load("s", 1)
+        async with running_blender(tmp_path, get_feed_timeout_ms=250, sessions_in=store) as blender:
+            started_s = time.perf_counter()
+            response = await blender.feed()
+            assert time.perf_counter() - started_s < 0.27
+            assert len(response.items) == 25 and levels_of(response) == {"valkey": "session_not_kept"}
+            server.go_on()
+            second = await blender.feed()
+            assert not second.degradations
+            assert (await blender.feed(page_token=second.next_page_token)).items[0].position == 25
+        await client.stop(Deadline.after(1))
+
+
+@given(st.binary(max_size=300))
+def test_any_bytes_that_are_no_session_are_corrupt(raw: bytes) -> None:
+    with pytest.raises(Corrupt):
+        session_bytes.decode(raw)
+
+
+@given(st.integers(0, 10_000), st.integers(1, 255))
+def test_a_damaged_session_is_corrupt_or_whole(place: int, change: int) -> None:
+    packed = bytearray(session_bytes.encode(session()))
+    packed[place % len(packed)] ^= change
+    try:
+        session_bytes.decode(bytes(packed))
+    except Corrupt:
+        return
+
+
+def test_a_session_cut_short_is_corrupt() -> None:
+    packed = session_bytes.encode(session())
+    for length in range(0, len(packed), 7):
+        with pytest.raises(Corrupt):
+            session_bytes.decode(packed[:length])

@@ -1,0 +1,1 @@
+"""Candidate generation: every generator of a surface in one call."""

@@ -1,0 +1,168 @@
+"""One retrieval: read the history, run the surface's generators side by side, merge."""
+
+import asyncio
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from chassis.clock import Clock
+from chassis.deadline import Deadline
+from chassis.errors import CorkboardError, Invalid
+from chassis.reason import reason_of
+from services.cg.domain.catalogue import Catalogue
+from services.cg.domain.merge import merge
+from services.cg.domain.pin_index import PinIndex, PinSnapshot
+from services.cg.domain.retrieval import (
+    Degradation,
+    Generated,
+    GeneratorReport,
+    HistoryEvent,
+    RetrievalQuery,
+    Retrieved,
+    StoredVector,
+    SurfacePlan,
+)
+from services.cg.ports import Histories, RetrievalMeter, SurfacePlans, UserVectors
+
+FALLBACK = "popular"
+MAX_CANDIDATES = 2_000
+MAX_OVERFETCH = 200  # candidates beyond k a generator is asked for, to make up for near-duplicates
+MERGE_RESERVE_S = 0.01  # kept back from the generators for merging and answering
+
+
+@dataclass(frozen=True)
+class RetrievalAsk:
+    """A retrieval in domain words; empty strings and tuples mean "not given"."""
+
+    user_id: str
+    surface: str
+    num_candidates: int
+    subject_pin_id: str = ""
+    locale: str = ""
+    exclude_pin_ids: Sequence[str] = ()
+    generators: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class _User:
+    history: tuple[HistoryEvent, ...] = ()
+    stored_vector: StoredVector | None = None
+    degradations: tuple[Degradation, ...] = ()
+
+
+@dataclass(frozen=True)
+class _Run:
+    report: GeneratorReport
+    generated: Generated | None
+    degradations: tuple[Degradation, ...] = ()
+
+
+class Retrieve:
+    """The use case behind RetrievalService.Retrieve."""
+
+    def __init__(
+        self, index: PinIndex, catalogue: Catalogue, plans: SurfacePlans, histories: Histories,
+        user_vectors: UserVectors, meter: RetrievalMeter, clock: Clock,
+    ) -> None:
+        self._index = index
+        self._catalogue = catalogue
+        self._plans = plans
+        self._histories = histories
+        self._user_vectors = user_vectors
+        self._meter = meter
+        self._clock = clock
+
+    async def __call__(self, ask: RetrievalAsk, deadline: Deadline) -> Retrieved:
+        """Merged candidates, unique, best first; what was missing is named.
+
+        Raises: Invalid for a number or id out of bounds, NotFound for an unknown surface.
+        """
+        _check(ask)
+        plan = self._plan(ask)
+        user = await self._user(ask.user_id, deadline)
+        snapshot = self._index.snapshot()
+        excluded = [*ask.exclude_pin_ids, *([ask.subject_pin_id] if ask.subject_pin_id else [])]
+        query = RetrievalQuery(
+            snapshot, snapshot.allowed(ask.locale, excluded), self._clock.now_ms(), user.history, user.stored_vector,
+            ask.subject_pin_id,
+        )
+        k = ask.num_candidates + min(snapshot.num_duplicates, MAX_OVERFETCH)
+        runs = await self._run_all(plan, query, k, deadline)
+        return self._answer(ask, plan, snapshot, user, runs)
+
+    def _plan(self, ask: RetrievalAsk) -> SurfacePlan:
+        plan = self._plans.plan(ask.surface)
+        if not ask.generators:
+            return plan
+        weights = {name: plan.weight_by_generator.get(name, 1.0) for name in ask.generators}
+        return SurfacePlan(ask.surface, weights)
+
+    async def _user(self, user_id: str, deadline: Deadline) -> _User:
+        """The history; without one, the stored vector; what could not be read is named."""
+        degradations: list[Degradation] = []
+        try:
+            history = await self._histories.recent(user_id, deadline)
+        except CorkboardError as error:
+            history = ()
+            degradations.append(Degradation("sequence", reason_of(error), "history_free"))
+        if history or not user_id:
+            return _User(history)
+        try:
+            stored = await self._user_vectors.stored(user_id, "two_tower", deadline)
+        except CorkboardError as error:
+            stored = None
+            degradations.append(Degradation("user_vector", reason_of(error), "history_free"))
+        if stored is None and not degradations:
+            degradations.append(Degradation("history", "not_found", "history_free"))
+        return _User((), stored, tuple(degradations))
+
+    async def _run_all(self, plan: SurfacePlan, query: RetrievalQuery, k: int, deadline: Deadline) -> list[_Run]:
+        async with asyncio.TaskGroup() as tasks:
+            running = [tasks.create_task(self._run(name, query, k, deadline)) for name in plan.weight_by_generator]
+        runs = [task.result() for task in running]
+        if any(run.report.num_returned for run in runs) or FALLBACK in plan.weight_by_generator:
+            return runs
+        fallback = await self._run(FALLBACK, query, k, deadline)
+        return [*runs, fallback]
+
+    async def _run(self, name: str, query: RetrievalQuery, k: int, deadline: Deadline) -> _Run:
+        """One generator in a thread; any failure costs this generator only."""
+        started_s = time.perf_counter()
+        try:
+            generate = self._catalogue.get(name)
+            async with asyncio.timeout(max(0.0, deadline.remaining_s() - MERGE_RESERVE_S)):
+                generated = await asyncio.to_thread(generate, query, k)
+        except Exception as error:  # a plugin's bug must not take the other generators' candidates away
+            report = GeneratorReport(name, 0, _milliseconds_since(started_s))
+            return _Run(report, None, (Degradation(name, reason_of(error), "without"),))
+        report = GeneratorReport(
+            name, len(generated.row_K), _milliseconds_since(started_s), generated.index_version,
+            generated.encoder_version,
+        )
+        return _Run(report, generated, generated.degradations)
+
+    def _answer(
+        self, ask: RetrievalAsk, plan: SurfacePlan, snapshot: PinSnapshot, user: _User, runs: Sequence[_Run]
+    ) -> Retrieved:
+        generated = {run.report.generator: run.generated for run in runs if run.generated is not None}
+        candidates = merge(generated, plan.weight_by_generator, snapshot, ask.num_candidates)
+        degradations = [*user.degradations, *(item for run in runs for item in run.degradations)]
+        for run in runs:
+            self._meter.retrieved(ask.surface, run.report.generator, run.report.num_returned)
+        for degradation in degradations:
+            self._meter.degraded(degradation.component, degradation.reason)
+        versions = {f"model:{r.report.generator}": r.report.index_version for r in runs if r.report.index_version}
+        return Retrieved(candidates, tuple(run.report for run in runs), tuple(degradations), versions)
+
+
+def _check(ask: RetrievalAsk) -> None:
+    if not 1 <= ask.num_candidates <= MAX_CANDIDATES:
+        raise Invalid(
+            f"num_candidates is {ask.num_candidates}, must be 1 to {MAX_CANDIDATES}", field="num_candidates"
+        )
+    if len(ask.user_id) > 128:
+        raise Invalid(f"user_id has {len(ask.user_id)} characters, at most 128 are allowed", field="user_id")
+
+
+def _milliseconds_since(started_s: float) -> float:
+    return (time.perf_counter() - started_s) * 1_000.0

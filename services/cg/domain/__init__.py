@@ -1,0 +1,1 @@
+"""Pins as an index, and the generators that search it."""

@@ -1,0 +1,50 @@
+"""Decayed popularity; before any bundle it is the pins' own quality, so there is always something to serve.
+
+Shapes: N rows of the snapshot, P pins of the bundle.
+"""
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from modeling.arrays import Floats
+from modeling.popularity import DEFAULT_HALF_LIFE_S, popularity_score
+from services.cg.domain.generators.row_map import RowMap
+from services.cg.domain.pin_index import PinSnapshot
+from services.cg.domain.retrieval import Generated, RetrievalQuery
+from services.cg.domain.search import best_rows
+
+NAME = "popular"
+PRIOR_WEIGHT = 0.5  # a new pin of full quality counts as half an engagement
+
+
+class PopularPins:
+    """Counts per pin of one bundle version; locales are told apart by the filter of the query."""
+
+    name = NAME
+
+    def __init__(self, row_of_pin: Mapping[str, int] | None = None, count_P: Floats | None = None, version: str = ""):
+        self.version = version
+        self._count_P = np.zeros(0, dtype=np.float32) if count_P is None else count_P
+        self._rows = RowMap(row_of_pin or {})
+
+    def warm(self, snapshot: PinSnapshot) -> None:
+        """Find the new pins in the bundle."""
+        self._rows.of(snapshot)
+
+    def generate(self, query: RetrievalQuery, k: int) -> Generated:
+        """The most popular allowed pins."""
+        score_N = popularity_score(self._counts(query.snapshot), _prior(query.snapshot, query.now_ms))
+        rows = best_rows(score_N, query.is_allowed_N, k)
+        return Generated(rows, score_N[rows], index_version=self.version)
+
+    def _counts(self, snapshot: PinSnapshot) -> Floats:
+        bundle_row_N = self._rows.of(snapshot)
+        if not len(self._count_P):
+            return np.zeros(snapshot.num_rows, dtype=np.float32)
+        return np.where(bundle_row_N >= 0, self._count_P[bundle_row_N], 0.0).astype(np.float32)
+
+
+def _prior(snapshot: PinSnapshot, now_ms: int) -> Floats:
+    age_s_N = np.maximum(now_ms - snapshot.columns.created_ms_N, 0) / 1_000.0
+    return (PRIOR_WEIGHT * snapshot.columns.quality_N * 0.5 ** (age_s_N / DEFAULT_HALF_LIFE_S)).astype(np.float32)

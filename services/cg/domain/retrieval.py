@@ -1,0 +1,97 @@
+"""What a retrieval asks for and what comes back, from one generator and from all of them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from modeling.arrays import Bools, Floats, Ints
+from services.cg.domain.pin_index import PinSnapshot
+
+
+@dataclass(frozen=True)
+class HistoryEvent:
+    """One engagement of the user."""
+
+    pin_id: str
+    event_type: str
+    event_time_ms: int
+
+
+@dataclass(frozen=True)
+class StoredVector:
+    """A user vector computed before, and the encoder that made it."""
+
+    encoder_version: str
+    vector: Floats
+
+
+@dataclass(frozen=True)
+class SurfacePlan:
+    """Which generators a surface runs, with their weights in the merge."""
+
+    surface: str
+    weight_by_generator: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class RetrievalQuery:
+    """Everything a generator may look at. `history` is oldest first; `now_ms` is epoch milliseconds."""
+
+    snapshot: PinSnapshot
+    is_allowed_N: Bools
+    now_ms: int
+    history: tuple[HistoryEvent, ...] = ()
+    stored_vector: StoredVector | None = None
+    subject_pin_id: str = ""
+
+
+@dataclass(frozen=True)
+class Degradation:
+    """A part of an answer that is missing or replaced."""
+
+    component: str
+    reason: str
+    level: str
+
+
+@dataclass(frozen=True)
+class Generated:
+    """Rows of the snapshot, best first, with the generator's own scores."""
+
+    row_K: Ints
+    score_K: Floats
+    index_version: str = ""
+    encoder_version: str = ""
+    degradations: tuple[Degradation, ...] = ()
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One merged candidate; `rank` is its 0-based rank in the generator that ranked it best."""
+
+    pin_id: str
+    generator: str
+    score: float
+    rank: int
+    score_by_generator: Mapping[str, float]
+    content_group: str = ""
+
+
+@dataclass(frozen=True)
+class GeneratorReport:
+    """What one generator did."""
+
+    generator: str
+    num_returned: int
+    duration_ms: float
+    index_version: str = ""
+    encoder_version: str = ""
+
+
+@dataclass(frozen=True)
+class Retrieved:
+    """The answer of a retrieval."""
+
+    candidates: tuple[Candidate, ...]
+    reports: tuple[GeneratorReport, ...] = ()
+    degradations: tuple[Degradation, ...] = ()
+    versions: Mapping[str, str] = field(default_factory=dict)

@@ -1,0 +1,23 @@
+"""How a pin becomes model input; no torch here, so that the index can share it."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from modeling.arrays import Floats, Ints
+
+MAX_TOPICS = 4
+
+
+@dataclass(frozen=True)
+class PinFeatures:
+    """Model inputs of pins: row in the id table (0 = unknown) [P], content [P, W], topic buckets [P, T] (0 = none)."""
+
+    id_row_P: Ints
+    content_PC: Floats
+    topic_PT: Ints
+
+
+def topic_buckets(topic_hash_PT: Ints, num_buckets: int) -> Ints:
+    """Hashes (-1 = no topic) to rows of the topic table (0 = no topic)."""
+    return np.where(topic_hash_PT < 0, 0, topic_hash_PT % num_buckets + 1)

@@ -1,0 +1,1 @@
+"""Who calls candidate generation: gRPC, the pin topic, released bundles."""

@@ -1,0 +1,64 @@
+"""RetrievalService on the wire."""
+
+from typing import Any
+
+from chassis.deadline import current_deadline
+from protos.cg.v1 import cg_pb2 as pb
+from protos.cg.v1.cg_pb2_grpc import RetrievalServiceServicer
+from protos.common.v1.common_pb2 import Degradation, Versions
+from services.cg.app.retrieve import RetrievalAsk, Retrieve
+from services.cg.domain.retrieval import Candidate, GeneratorReport, Retrieved
+
+
+class RetrievalServer(RetrievalServiceServicer):
+    """Messages to dataclasses and back."""
+
+    def __init__(self, retrieve: Retrieve, timeout_s: float) -> None:
+        self._retrieve = retrieve
+        self._timeout_s = timeout_s
+
+    async def Retrieve(self, request: pb.RetrieveRequest, context: Any) -> pb.RetrieveResponse:  # noqa: ARG002
+        """Runs every generator of the surface."""
+        ask = RetrievalAsk(
+            user_id=request.user_id,
+            surface=request.surface,
+            num_candidates=request.num_candidates,
+            subject_pin_id=request.subject_pin_id,
+            locale=request.locale,
+            exclude_pin_ids=tuple(request.exclude_pin_ids),
+            generators=tuple(request.generators),
+        )
+        return _response(await self._retrieve(ask, current_deadline(self._timeout_s)))
+
+
+def _response(retrieved: Retrieved) -> pb.RetrieveResponse:
+    return pb.RetrieveResponse(
+        candidates=[_candidate(candidate) for candidate in retrieved.candidates],
+        generators=[_report(report) for report in retrieved.reports],
+        degradations=[
+            Degradation(component=item.component, reason=item.reason, level=item.level)
+            for item in retrieved.degradations
+        ],
+        versions=Versions(by_artifact=dict(retrieved.versions)),
+    )
+
+
+def _candidate(candidate: Candidate) -> pb.Candidate:
+    return pb.Candidate(
+        pin_id=candidate.pin_id,
+        generator=candidate.generator,
+        score=candidate.score,
+        rank=candidate.rank,
+        score_by_generator=dict(candidate.score_by_generator),
+        content_group=candidate.content_group,
+    )
+
+
+def _report(report: GeneratorReport) -> pb.GeneratorReport:
+    return pb.GeneratorReport(
+        generator=report.generator,
+        num_returned=report.num_returned,
+        duration_ms=report.duration_ms,
+        index_version=report.index_version,
+        encoder_version=report.encoder_version,
+    )

@@ -1,0 +1,69 @@
+"""Fits the two-tower model on engagement events.
+
+Shapes: E events, B rows of a batch, L history positions, P pins.
+"""
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from modeling.arrays import Floats, Ints
+from modeling.history_window import HistoryWindow, windows_at_end, windows_before
+from modeling.interactions import Interactions
+from modeling.sampled_softmax import sampled_softmax
+from modeling.training import Progress, TrainingPlan, seed_everything, silent, train
+from services.cg.domain.two_tower import TwoTower, TwoTowerSettings
+from services.cg.domain.two_tower_features import PinFeatures
+
+NO_HISTORY_SHARE = 0.02  # rows whose history is hidden, so that the "no history" vector is learned
+
+
+class TwoTowerTrainer:
+    """Holds the tensors that do not change between steps."""
+
+    def __init__(self, model: TwoTower, interactions: Interactions, pins: PinFeatures) -> None:
+        self._model = model
+        self._interactions = interactions
+        self._pins = tuple(torch.from_numpy(column) for column in (pins.id_row_P, pins.content_PC, pins.topic_PT))
+        share_P = np.bincount(interactions.pin_E, minlength=interactions.num_pins) / max(1, len(interactions.pin_E))
+        self._log_q_P = torch.from_numpy(np.log(np.maximum(share_P, 1e-9)).astype(np.float32))
+        self._random = np.random.default_rng(0)
+
+    def loss(self, event_B: Ints) -> Tensor:
+        """Sampled softmax of these events against the other pins of the batch."""
+        target_B = torch.from_numpy(self._interactions.pin_E[event_B])
+        pins_PD = self._model.embed_pins(*self._pins)
+        users_BV = self._users(pins_PD, windows_before(self._interactions, event_B, self._model.settings.max_history))
+        items_BV = self._model.item_vectors(pins_PD[target_B])
+        user_B = torch.from_numpy(self._interactions.user_E[event_B])
+        return sampled_softmax(users_BV, items_BV, self._log_q_P[target_B], user_B, target_B)
+
+    def _users(self, pins_PD: Tensor, window: HistoryWindow) -> Tensor:
+        is_real_BL = window.is_real
+        if self._model.training:
+            is_real_BL = is_real_BL & (self._random.random((len(is_real_BL), 1)) >= NO_HISTORY_SHARE)
+        pins_BLD = pins_PD[torch.from_numpy(np.maximum(window.pin_BL, 0))]
+        return self._model.user_vectors(pins_BLD, torch.from_numpy(window.type_BL), torch.from_numpy(is_real_BL))
+
+    @torch.no_grad()
+    def vectors(self) -> tuple[Floats, Floats]:
+        """Vectors of every user (after the last event) and of every pin."""
+        self._model.eval()
+        pins_PD = self._model.embed_pins(*self._pins)
+        window = windows_at_end(self._interactions, self._model.settings.max_history)
+        return self._users(pins_PD, window).numpy(), self._model.item_vectors(pins_PD).numpy()
+
+
+def fit(
+    interactions: Interactions, pins: PinFeatures, plan: TrainingPlan, *, progress: Progress = silent,
+    model: TwoTower | None = None,
+) -> tuple[TwoTower, TwoTowerTrainer]:
+    """A trained model; pass `model` to go on from one."""
+    seed_everything(plan.seed)
+    if model is None:
+        model = TwoTower(
+            TwoTowerSettings(interactions.num_pins, pins.content_PC.shape[1], len(interactions.event_types))
+        )
+    trainer = TwoTowerTrainer(model, interactions, pins)
+    train(model, len(interactions.pin_E), trainer.loss, plan, phase="two_tower", progress=progress)
+    return model, trainer

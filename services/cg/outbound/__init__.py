@@ -1,0 +1,1 @@
+"""Whom candidate generation calls, and the files it reads."""

@@ -1,0 +1,38 @@
+"""Surface plans from the released definitions; a built-in plan until the first release."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from chassis.bundles import Release
+from chassis.errors import NotFound
+from sequences.definitions import bundle
+from services.cg.domain.retrieval import SurfacePlan
+
+DEFAULT_WEIGHTS: Mapping[str, Mapping[str, float]] = {
+    "home": {"two_tower": 1.0, "co_engaged": 1.0, "fresh": 0.2, "popular": 0.2},
+    "related": {"related": 1.0, "co_engaged": 0.5, "popular": 0.1},
+    "search": {"two_tower": 1.0, "popular": 0.5},
+}
+
+
+class DefinitionPlans:
+    """Weights per surface; replaced as a whole when definitions are released."""
+
+    def __init__(self) -> None:
+        self._weights = DEFAULT_WEIGHTS
+
+    def plan(self, surface: str) -> SurfacePlan:
+        """Raises: NotFound for a surface the definitions do not have."""
+        weights = self._weights.get(surface)
+        if weights is None:
+            raise NotFound(
+                f"surface {surface!r} is not defined, defined are {', '.join(sorted(self._weights))}", field="surface"
+            )
+        return SurfacePlan(surface, weights)
+
+    def apply(self, release: Release, path: Path) -> None:  # noqa: ARG002 - the content says its own version
+        """Take the surfaces of a released bundle. Raises: Corrupt."""
+        surfaces = bundle.load(path).surfaces
+        self._weights = {
+            name: {share.name: share.weight for share in surface.generators} for name, surface in surfaces.items()
+        }

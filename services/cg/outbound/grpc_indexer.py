@@ -1,0 +1,54 @@
+"""Histories and stored vectors from the indexer."""
+
+from chassis.deadline import Deadline
+from chassis.grpc.client import ChannelPool
+from protos.indexer.v1 import indexer_pb2 as pb
+from protos.indexer.v1.indexer_pb2_grpc import FeatureServiceStub, SequenceServiceStub
+from protos.tables import table_to_batch
+from protos.tensors import tensor_to_numpy
+from services.cg.domain.retrieval import HistoryEvent, StoredVector
+
+COLUMNS = ("pin_id", "event_type", "event_time_ms")
+
+
+class GrpcHistories:
+    """One GetSequence per retrieval."""
+
+    def __init__(self, pool: ChannelPool, *, sequence: str, max_events: int, timeout_s: float) -> None:
+        self._pool = pool
+        self._sequence = sequence
+        self._max_events = max_events
+        self._timeout_s = timeout_s
+
+    async def recent(self, user_id: str, deadline: Deadline) -> tuple[HistoryEvent, ...]:
+        """The newest engagements, oldest first. Raises: Unavailable, DeadlineExceeded."""
+        request = pb.GetSequenceRequest(
+            user_id=user_id, sequence=self._sequence, max_events=self._max_events, columns=COLUMNS
+        )
+        response = await self._pool.call(
+            SequenceServiceStub, "GetSequence", request, deadline=deadline.capped(self._timeout_s)
+        )
+        if not response.events.ipc_stream:
+            return ()
+        columns = table_to_batch(response.events).to_pydict()
+        return tuple(map(HistoryEvent, *(columns[name] for name in COLUMNS)))
+
+
+class GrpcUserVectors:
+    """One GetUser, only for users without a readable history."""
+
+    def __init__(self, pool: ChannelPool, *, timeout_s: float) -> None:
+        self._pool = pool
+        self._timeout_s = timeout_s
+
+    async def stored(self, user_id: str, encoder: str, deadline: Deadline) -> StoredVector | None:
+        """The newest stored vector of this encoder. Raises: Unavailable, DeadlineExceeded."""
+        request = pb.GetUserRequest(user_id=user_id, vectors=[encoder])
+        response = await self._pool.call(
+            FeatureServiceStub, "GetUser", request, deadline=deadline.capped(self._timeout_s)
+        )
+        vectors = [vector for vector in response.vectors if vector.encoder == encoder]
+        if not vectors:
+            return None
+        newest = max(vectors, key=lambda vector: vector.computed_time_ms)
+        return StoredVector(newest.encoder_version, tensor_to_numpy(newest.vector))

@@ -1,0 +1,113 @@
+"""The files of the bundles `popular`, `co_engaged` and `two_tower`: what training writes is what serving reads."""
+
+import io
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from chassis.errors import Corrupt
+from modeling import signature as signatures
+from modeling.arrays import AnyArray, Floats
+from modeling.item_to_item import Neighbours
+from modeling.model_bundle import load_weights, model_files
+from services.cg.domain.generators.co_engaged import CoEngagedPins
+from services.cg.domain.generators.popular import PopularPins
+from services.cg.domain.generators.two_tower import TwoTowerPins
+from services.cg.domain.two_tower import TwoTower, from_settings, signature
+
+PIN_IDS = "pin_ids.json"
+ARRAYS = "arrays.npz"
+EVENT_TYPES = "event_types.json"
+EVALUATION = "evaluation.json"
+
+
+def popular_files(pin_ids: Sequence[str], count_P: Floats, evaluation: Mapping[str, Any]) -> dict[str, bytes]:
+    """Bundle `popular`: decayed engagements per pin."""
+    return {PIN_IDS: _json(list(pin_ids)), ARRAYS: _arrays(count_P=count_P), EVALUATION: _json(evaluation)}
+
+
+def read_popular(bundle: Path, version: str) -> PopularPins:
+    """Raises: Corrupt."""
+    row_of_pin, arrays = _pins(bundle), _read_arrays(bundle, "count_P")
+    return PopularPins(row_of_pin, _finite(bundle, arrays["count_P"], len(row_of_pin)), version)
+
+
+def co_engaged_files(pin_ids: Sequence[str], neighbours: Neighbours, evaluation: Mapping[str, Any]) -> dict[str, bytes]:
+    """Bundle `co_engaged`: the strongest weights per pin."""
+    arrays = _arrays(pin_PK=neighbours.pin_PK.astype(np.int32), weight_PK=neighbours.weight_PK)
+    return {PIN_IDS: _json(list(pin_ids)), ARRAYS: arrays, EVALUATION: _json(evaluation)}
+
+
+def read_co_engaged(bundle: Path, version: str) -> CoEngagedPins:
+    """Raises: Corrupt."""
+    row_of_pin, arrays = _pins(bundle), _read_arrays(bundle, "pin_PK", "weight_PK")
+    weight_PK = _finite(bundle, arrays["weight_PK"], len(row_of_pin))
+    pin_PK = arrays["pin_PK"].astype(np.int64)
+    if pin_PK.shape != weight_PK.shape or (pin_PK.size and not 0 <= pin_PK.min() <= pin_PK.max() < len(row_of_pin)):
+        raise Corrupt(f"{bundle / ARRAYS} names pins outside of its own list", field=ARRAYS)
+    return CoEngagedPins(row_of_pin, Neighbours(pin_PK, weight_PK), version)
+
+
+def two_tower_files(
+    model: TwoTower, pin_ids: Sequence[str], event_types: Sequence[str], evaluation: Mapping[str, Any]
+) -> dict[str, bytes]:
+    """Bundle `two_tower`: both towers, their vocabulary and signature."""
+    files = model_files(model, signature(model.settings))
+    names = {PIN_IDS: _json(list(pin_ids)), EVENT_TYPES: _json(list(event_types)), EVALUATION: _json(evaluation)}
+    return {**files, **names}
+
+
+def read_two_tower(bundle: Path, version: str) -> TwoTowerPins:
+    """Raises: Corrupt when weights, vocabulary and signature disagree."""
+    row_of_pin, event_types = _pins(bundle), _read_json(bundle, EVENT_TYPES)
+    try:
+        model = from_settings(dict(signatures.read(bundle).settings))
+    except TypeError as error:
+        raise Corrupt(f"{bundle} has settings no two-tower model knows: {error}") from error
+    settings = model.settings
+    if (settings.num_pins, settings.num_event_types) != (len(row_of_pin), len(event_types)):
+        raise Corrupt(f"{bundle} has {len(row_of_pin)} pin ids for a model of {settings.num_pins}", field=PIN_IDS)
+    load_weights(model, bundle)
+    return TwoTowerPins(model, {pin_id: row + 1 for pin_id, row in row_of_pin.items()}, event_types, version)
+
+
+def _pins(bundle: Path) -> dict[str, int]:
+    return {str(pin_id): row for row, pin_id in enumerate(_read_json(bundle, PIN_IDS))}
+
+
+def _read_json(bundle: Path, name: str) -> list[str]:
+    try:
+        document = json.loads((bundle / name).read_bytes())
+    except (OSError, ValueError) as error:
+        raise Corrupt(f"{bundle / name} cannot be read: {error}", field=name) from error
+    if not isinstance(document, list):
+        raise Corrupt(f"{bundle / name} is not a list", field=name)
+    return document
+
+
+def _json(value: object) -> bytes:
+    return json.dumps(value).encode()
+
+
+def _arrays(**arrays: AnyArray) -> bytes:
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, allow_pickle=False, **arrays)
+    return buffer.getvalue()
+
+
+def _read_arrays(bundle: Path, *names: str) -> dict[str, AnyArray]:
+    try:
+        with np.load(bundle / ARRAYS, allow_pickle=False) as stored:
+            return {name: stored[name] for name in names}
+    except (OSError, ValueError, KeyError) as error:
+        raise Corrupt(f"{bundle / ARRAYS} cannot be read: {error}", field=ARRAYS) from error
+
+
+def _finite(bundle: Path, values: AnyArray, num_rows: int) -> Floats:
+    numbers = values.astype(np.float32)
+    if len(numbers) != num_rows or not np.isfinite(numbers).all():
+        raise Corrupt(f"{bundle / ARRAYS} holds {len(numbers)} rows for {num_rows} pins, or NaN or Inf", field=ARRAYS)
+    return numbers

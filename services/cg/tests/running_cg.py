@@ -1,0 +1,104 @@
+"""A started service on fakes, with a stub of its door."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from grpc import aio
+
+from chassis.bundles import BundleStore
+from chassis.deadline import Deadline
+from chassis.errors import Unavailable
+from chassis.grpc.server import GrpcDoor
+from chassis.testing import InMemoryBus
+from modeling.release import announce, write_bundle
+from protos.cg.v1 import cg_pb2 as pb
+from protos.cg.v1.cg_pb2_grpc import RetrievalServiceStub
+from protos.pins.v1.pins_pb2 import EnrichedPin, Pin
+from protos.tensors import numpy_to_tensor
+from protos.topics import PINS_ENRICHED
+from services.cg.config import Config
+from services.cg.domain.pin import IndexedPin
+from services.cg.domain.retrieval import HistoryEvent, StoredVector
+from services.cg.offline.fit_generators import Fitted
+from services.cg.tests.world import NOW_MS, NUM_PINS, pin
+from services.cg.wiring import build
+
+
+class FakeIndexer:
+    """Histories and stored vectors in memory; `is_away` makes every call fail."""
+
+    def __init__(self) -> None:
+        self.histories: dict[str, list[str]] = {}
+        self.vectors: dict[str, StoredVector] = {}
+        self.is_away = False
+        self.is_sequence_away = False
+        self.num_calls = 0
+
+    async def recent(self, user_id: str, deadline: Deadline) -> tuple[HistoryEvent, ...]:
+        self.num_calls += 1
+        if self.is_away or self.is_sequence_away:
+            raise Unavailable("indexer is away")
+        return tuple(HistoryEvent(pin_id, "save", NOW_MS) for pin_id in self.histories.get(user_id, []))
+
+    async def stored(self, user_id: str, encoder: str, deadline: Deadline) -> StoredVector | None:
+        if self.is_away:
+            raise Unavailable("indexer is away")
+        return self.vectors.get(user_id)
+
+
+class Running:
+    """The service's surroundings and its stub."""
+
+    def __init__(self, bus: InMemoryBus, store: BundleStore, indexer: FakeIndexer, channel: aio.Channel) -> None:
+        self.bus, self.store, self.indexer = bus, store, indexer
+        self.stub: Any = RetrievalServiceStub(channel)
+
+    async def retrieve(self, **fields: Any) -> pb.RetrieveResponse:
+        request = pb.RetrieveRequest(**{"user_id": "ann", "surface": "home", "num_candidates": 20, **fields})
+        response: pb.RetrieveResponse = await self.stub.Retrieve(request, timeout=5)
+        return response
+
+    async def release(self, fitted: Fitted) -> dict[str, str]:
+        """Write and announce every bundle; version by name."""
+        releases = [write_bundle(self.store, name, files, {}, "test") for name, files in fitted.files_by_name.items()]
+        await announce(self.bus, releases)
+        return {release.name: release.version for release in releases}
+
+    def publish(self, item: IndexedPin) -> None:
+        self.bus.append(PINS_ENRICHED, encode(item), item.pin_id.encode(), None, {})
+
+    def remove(self, pin_id: str) -> None:
+        self.bus.append(PINS_ENRICHED, None, pin_id.encode(), None, {})
+
+
+def encode(item: IndexedPin) -> bytes:
+    """The pin as enrich sends it."""
+    message = EnrichedPin(
+        pin=Pin(
+            pin_id=item.pin_id, topics=item.topics, created_time_ms=item.created_time_ms, locale=item.locale,
+            content_group=item.content_group,
+        ),
+        quality_score=item.quality_score,
+    )
+    if item.content_vector is not None:
+        message.content_vector.CopyFrom(numpy_to_tensor(item.content_vector))
+    return message.SerializeToString()
+
+
+@asynccontextmanager
+async def running_cg(folder: Path, *, num_pins: int = NUM_PINS) -> AsyncIterator[Running]:
+    """A service that has read `num_pins` pins."""
+    bus, indexer = InMemoryBus(), FakeIndexer()
+    for number in range(num_pins):
+        item = pin(number)
+        bus.append(PINS_ENRICHED, encode(item), item.pin_id.encode(), None, {})
+    config = Config(
+        grpc_port=0, admin_port=0, bundles_uri=str(folder / "bundles"), state_dir=str(folder / "state"), drain_s=0.2
+    )
+    service = build(config, bus=bus, histories=indexer, user_vectors=indexer)
+    async with service:
+        (door,) = (part for part in service._doors if isinstance(part, GrpcDoor))
+        async with aio.insecure_channel(door.address) as channel:
+            yield Running(bus, BundleStore(config.bundles_uri), indexer, channel)

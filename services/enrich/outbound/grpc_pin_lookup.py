@@ -1,0 +1,30 @@
+"""Features of pins from indexer, one call per batch."""
+
+from collections.abc import Mapping, Sequence
+
+from chassis.grpc.client import ChannelPool
+from protos.indexer.v1 import indexer_pb2 as pb
+from protos.indexer.v1 import indexer_pb2_grpc
+from protos.tables import table_to_batch
+from sequences.engine.lookup import Row
+
+MAX_PIN_IDS = 2_000  # of one BatchGetPins call
+COLUMNS = ("pin_id", "topics", "creator_id", "advertiser_id", "price_micros", "created_time_ms", "content_group")
+
+
+class GrpcPinLookup:
+    """Rows of pins as {column: value}."""
+
+    def __init__(self, pool: ChannelPool, timeout_s: float) -> None:
+        self._pool = pool
+        self._timeout_s = timeout_s
+
+    async def fetch(self, keys: Sequence[str]) -> Mapping[str, Row]:
+        """Unknown pins are absent. Raises: what the call raises, Corrupt for an unreadable answer."""
+        rows: dict[str, Row] = {}
+        for start in range(0, len(keys), MAX_PIN_IDS):
+            request = pb.BatchGetPinsRequest(pin_ids=keys[start : start + MAX_PIN_IDS], columns=COLUMNS)
+            answer: pb.BatchGetPinsResponse = await self._pool.call(
+                indexer_pb2_grpc.FeatureServiceStub, "BatchGetPins", request, timeout_s=self._timeout_s)
+            rows.update({row["pin_id"]: row for row in table_to_batch(answer.pins).to_pylist()})
+        return rows

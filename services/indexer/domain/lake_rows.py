@@ -1,0 +1,76 @@
+"""Rows of the lake's tables, and which Kafka offsets a table covers."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum
+
+import numpy as np
+import pyarrow as pa
+
+FEED_COLUMNS: pa.Schema = pa.schema([
+    ("request_id", pa.string()), ("user_id", pa.string()), ("surface", pa.string()), ("served_time_ms", pa.int64()),
+    ("page", pa.int32()), ("sequence_version", pa.int64()), ("trace_id", pa.string()),
+    ("subject_pin_id", pa.string()), ("query", pa.string()), ("locale", pa.string()), ("versions", pa.string()),
+    ("pin_id", pa.string()), ("position", pa.int32()), ("generator", pa.string()), ("retrieval_score", pa.float64()),
+    ("score", pa.float64()), ("score_by_head", pa.string()), ("diversity_bonus", pa.float64()),
+    ("spacing_penalty", pa.float64()), ("rank_by_score", pa.int32()),
+])
+"""One row per served pin; `versions` and `score_by_head` are JSON objects."""
+
+
+class Table(Enum):
+    """A table: its name, the column its date partition follows from, and its other partition columns."""
+
+    EVENTS = ("events_enriched", "event_time_ms", "event_date", ("event_type",))
+    FEEDS = ("feeds_served", "served_time_ms", "served_date", ())
+
+    def __init__(self, table_name: str, time_column: str, date_column: str, partitions: tuple[str, ...]) -> None:
+        self.table_name = table_name
+        self.time_column = time_column
+        self.date_column = date_column
+        self.partitions = (date_column, *partitions)
+
+
+@dataclass(frozen=True)
+class Covered:
+    """Of one Kafka partition: the next offset that is not in the table, and the newest record time that is."""
+
+    next_offset: int
+    newest_time_ms: int
+
+
+Coverage = Mapping[int, Covered]
+"""Kafka partition -> what the table has of it."""
+
+
+@dataclass(frozen=True)
+class LakeRecord:
+    """The rows of one Kafka record."""
+
+    partition: int
+    offset: int
+    timestamp_ms: int
+    rows: pa.RecordBatch
+
+
+def is_covered(record: LakeRecord, coverage: Coverage) -> bool:
+    """Whether the table has the record. A topic that was made anew starts at offset 0 with newer record times."""
+    found = coverage.get(record.partition)
+    return found is not None and record.offset < found.next_offset and record.timestamp_ms <= found.newest_time_ms
+
+
+def extended(coverage: Coverage, records: Sequence[LakeRecord]) -> Coverage:
+    """The coverage once these records, in offset order by partition, are in the table as well."""
+    found = dict(coverage)
+    for record in records:
+        newest_ms = max(record.timestamp_ms, found.get(record.partition, Covered(0, 0)).newest_time_ms)
+        found[record.partition] = Covered(record.offset + 1, newest_ms)
+    return found
+
+
+def dated(rows: pa.Table, table: Table) -> pa.Table:
+    """The rows with their date partition (UTC), sorted by user and time: neighbours compress well."""
+    times = rows.column(table.time_column).to_numpy()
+    days = np.floor_divide(times, 86_400_000).astype("datetime64[D]")
+    with_date = rows.append_column(table.date_column, pa.array(days, type=pa.date32()))
+    return with_date.sort_by([("user_id", "ascending"), (table.time_column, "ascending")])

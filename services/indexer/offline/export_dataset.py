@@ -1,0 +1,106 @@
+"""Writes a data set bundle: `python -m services.indexer.offline.export_dataset --name demo`."""
+
+import argparse
+import asyncio
+import hashlib
+import io
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from chassis.bundles import BundleStore
+from chassis.config import load
+from chassis.deadline import Deadline
+from sequences.dataset import HISTORIES_FILE, PINS_FILE, SERVED_FILE, pins_schema
+from services.indexer.config import Config
+from services.indexer.domain.lake_rows import Table
+from services.indexer.offline.dataset_rows import histories, labelled, unique_events
+from services.indexer.ports import Lake, PinStore
+from services.indexer.wiring import iceberg_lake, redis_store
+
+PINS_PER_READ = 1_000
+DEFAULT_WINDOW_H = 24.0  # most actions on a served pin follow within a day
+
+
+@dataclass(frozen=True)
+class Exported:
+    """A written bundle: `path` is the local folder to open, `rows` counts them by file."""
+
+    name: str
+    version: str
+    path: str
+    uri: str
+    manifest_sha256: str
+    rows: Mapping[str, int]
+
+
+async def export(name: str, lake: Lake, pins: PinStore, bundles: BundleStore, window_h: float) -> Exported:
+    """Write `dataset-<name>`; its version follows from its content, so the same data writes nothing new.
+
+    Raises: Unavailable when the lake or the online store is away.
+    """
+    events = unique_events(await asyncio.to_thread(lake.read, Table.EVENTS))
+    served = await asyncio.to_thread(lake.read, Table.FEEDS)
+    tables = {
+        HISTORIES_FILE: histories(events),
+        PINS_FILE: await _pins(pins),
+        SERVED_FILE: labelled(served, events, int(window_h * 3_600_000)),
+    }
+    files = {path: _parquet(table) for path, table in tables.items()}
+    digest = hashlib.sha256(b"".join(hashlib.sha256(files[path]).digest() for path in sorted(files))).hexdigest()
+    inputs = {f"rows:{path}": str(table.num_rows) for path, table in tables.items()}
+    inputs["attribution_window_h"] = f"{window_h:g}"
+    release = await asyncio.to_thread(bundles.write, f"dataset-{name}", f"v-{digest[:12]}", files, inputs)
+    rows = {path: table.num_rows for path, table in tables.items()}
+    path = await asyncio.to_thread(bundles.open, release)
+    return Exported(release.name, release.version, str(path), release.uri, release.manifest_sha256, rows)
+
+
+async def _pins(pins: PinStore) -> pa.Table:
+    pin_ids = sorted({pin_id async for pin_id in pins.pin_ids()})
+    columns = pins_schema(0).names
+    parts = [await pins.read(pin_ids[at:at + PINS_PER_READ], columns) for at in range(0, len(pin_ids), PINS_PER_READ)]
+    rows = [row for part in parts for row in part.to_pylist()]
+    width = max(1, *(len(row["content_vector"] or ()) for row in rows), 1)
+    for row in rows:  # a pin of another encoder's width counts as without vector until it is enriched again
+        if len(row["content_vector"] or ()) != width:
+            row["content_vector"] = None
+    return pa.Table.from_pylist(rows, schema=pins_schema(width))
+
+
+def _parquet(table: pa.Table) -> bytes:
+    sink = io.BytesIO()
+    pq.write_table(table, sink, compression="zstd")
+    return sink.getvalue()
+
+
+async def _run(arguments: argparse.Namespace) -> Exported:
+    config = load(Config, "INDEXER_")
+    store = redis_store(config)
+    try:
+        return await export(arguments.name, iceberg_lake(config), store.pins, BundleStore(config.bundles_uri),
+                            arguments.attribution_window_h)
+    finally:
+        if store.part is not None:
+            await store.part.stop(Deadline.after(1.0))
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Prints where the bundle is; settings come from INDEXER_* like the service's."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--name", required=True, help="the bundle is called dataset-<name>")
+    parser.add_argument("--attribution-window-h", type=float, default=DEFAULT_WINDOW_H,
+                        help="hours after serving within which an action counts as its effect")
+    parser.add_argument("--json", action="store_true", help="print a JSON object instead of the path")
+    arguments = parser.parse_args(argv)
+    exported = asyncio.run(_run(arguments))
+    sys.stdout.write((json.dumps(asdict(exported)) if arguments.json else exported.path) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

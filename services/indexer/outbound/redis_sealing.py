@@ -1,0 +1,117 @@
+"""Closes full heads into columnar buckets by compare and swap: a crash at any point loses and doubles nothing."""
+
+from dataclasses import dataclass, field
+
+import pyarrow as pa
+
+from services.indexer.domain.buckets import (
+    Bucket,
+    Floor,
+    cut,
+    droppable,
+    floor_of,
+    from_index,
+    is_overfull,
+    kept_newest,
+    to_index,
+)
+from services.indexer.domain.column_blob import from_blob, to_blob
+from services.indexer.domain.event_order import joined
+from services.indexer.domain.writes import SequenceRows
+from services.indexer.outbound import keys
+from services.indexer.outbound.redis_connection import RedisConnection
+from services.indexer.outbound.redis_rows import RedisRows
+from services.indexer.outbound.redis_scripts import Argument, Call, script
+
+
+@dataclass
+class _Plan:
+    """What replaces what."""
+
+    buckets: list[Bucket]
+    blobs: dict[str, bytes] = field(default_factory=dict)
+    gone: list[Bucket] = field(default_factory=list)
+    forgotten: list[bytes] = field(default_factory=list)
+    floor: Floor | None = None
+
+
+@dataclass(frozen=True)
+class _State:
+    generation: bytes
+    buckets: list[Bucket]
+    num_head: int
+    head: bytes
+    blobs: list[bytes]
+
+    @property
+    def next_number(self) -> int:
+        return 1 + max((bucket.number for bucket in self.buckets), default=-1)
+
+
+class RedisSealing:
+    """Reads a user's state, plans in Python, swaps in one script that refuses a plan which no longer fits."""
+
+    def __init__(self, connection: RedisConnection, rows: RedisRows) -> None:
+        self._connection = connection
+        self._rows = rows
+        self._plan_script = script("plan")
+        self._swap_script = script("swap")
+
+    async def seal(self, user_id: str, each: SequenceRows) -> None:
+        """Close the head, drop buckets that are too old, merge when disorder holds too many."""
+        state = await self._state(user_id, each.sequence, with_blobs=False)
+        if not state.head:
+            return  # somebody else was first
+        plan = await self._sealed(user_id, each, state)
+        if await self._swap(user_id, each.sequence, state, plan) and is_overfull(plan.buckets, each.max_events):
+            await self._merge(user_id, each)
+
+    async def _merge(self, user_id: str, each: SequenceRows) -> None:
+        state = await self._state(user_id, each.sequence, with_blobs=True)
+        parts = [from_blob(blob) for blob in state.blobs] + await self._rows.decode(state.head)
+        kept, dropped, floor = kept_newest(joined(parts, each.rows.schema), each.max_events)
+        made = cut(kept, state.next_number)
+        plan = _Plan(
+            buckets=[bucket for bucket, _ in made], blobs={_field(bucket): to_blob(part) for bucket, part in made},
+            gone=state.buckets, forgotten=each.digests_of(dropped), floor=floor,
+        )
+        await self._swap(user_id, each.sequence, state, plan)
+
+    async def _sealed(self, user_id: str, each: SequenceRows, state: _State) -> _Plan:
+        head = joined(await self._rows.decode(state.head), each.rows.schema)
+        made = cut(head, state.next_number)
+        buckets = [*state.buckets, *(bucket for bucket, _ in made)]
+        gone = droppable(buckets, each.max_events, each.oldest_ms)
+        dropped = await self._load(user_id, each.sequence, [bucket for bucket in gone if bucket in state.buckets])
+        dropped += [part for bucket, part in made if bucket in gone]
+        forgotten = [digest for part in dropped for digest in each.digests_of(part)]
+        blobs = {_field(bucket): to_blob(part) for bucket, part in made if bucket not in gone}
+        kept = [bucket for bucket in buckets if bucket not in gone]
+        return _Plan(kept, blobs, gone, forgotten, floor_of(gone))
+
+    async def _state(self, user_id: str, sequence: str, *, with_blobs: bool) -> _State:
+        names = (keys.buckets(user_id, sequence), keys.head(user_id, sequence))
+        [answer] = await self._connection.write([Call(self._plan_script, names, (int(with_blobs),))])
+        generation, index, num_head, head, blobs = answer
+        return _State(generation, from_index(index), int(num_head), head, blobs)
+
+    async def _load(self, user_id: str, sequence: str, buckets: list[Bucket]) -> list[pa.RecordBatch]:
+        name = keys.buckets(user_id, sequence)
+        blobs = await self._connection.write([("HGET", name, _field(bucket)) for bucket in buckets])
+        return [from_blob(blob) for blob in blobs if blob is not None]  # one gone by now makes the swap refuse
+
+    async def _swap(self, user_id: str, sequence: str, state: _State, plan: _Plan) -> bool:
+        floor: tuple[Argument, Argument] = ("", "")
+        if plan.floor is not None:
+            floor = (plan.floor.event_time_ms, plan.floor.event_id)
+        names = (keys.buckets(user_id, sequence), keys.head(user_id, sequence), keys.ids(user_id, sequence))
+        arguments: list[Argument] = [state.generation, len(state.head), state.num_head, to_index(plan.buckets), *floor]
+        arguments += [len(plan.blobs), *(part for blob in plan.blobs.items() for part in blob)]
+        arguments += [len(plan.gone), *map(_field, plan.gone)]
+        arguments += [len(plan.forgotten), *plan.forgotten]
+        [is_done] = await self._connection.write([Call(self._swap_script, names, arguments)])
+        return bool(is_done)
+
+
+def _field(bucket: Bucket) -> str:
+    return f"b{bucket.number}"

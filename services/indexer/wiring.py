@@ -1,0 +1,121 @@
+"""The whole indexer on one screen: the only file that names concrete classes."""
+
+import json
+from dataclasses import dataclass
+
+from chassis.bundles import BundleStore, BundleWatcher
+from chassis.clock import SYSTEM_CLOCK, Clock
+from chassis.grpc.limits import MIB, MethodLimit
+from chassis.kafka.bus import Bus
+from chassis.lifecycle import Part, Service
+from chassis.redis.client import RedisClient
+from chassis.shell import Shell
+from protos import topics
+from protos.contracts import CONTRACTS
+from protos.indexer.v1 import indexer_pb2_grpc as rpc
+from protos.releases import decode_release
+from sequences.definitions.bundle import NAME as DEFINITIONS
+from services.indexer.app.active_definitions import ActiveDefinitions
+from services.indexer.app.index_events import IndexEvents
+from services.indexer.app.index_feeds import IndexFeeds
+from services.indexer.app.quality_board import QualityBoard
+from services.indexer.app.read_features import ReadFeatures
+from services.indexer.app.read_sequences import ReadSequences
+from services.indexer.app.write_lake import CommitLimits, LakeDrain, LakeWriter
+from services.indexer.config import Config
+from services.indexer.inbound.grpc_features import FeatureServicer
+from services.indexer.inbound.grpc_sequences import SequenceServicer
+from services.indexer.inbound.kafka_lake import LAKE_GROUP, LAKE_TOPICS, MAX_RECORDS, LakeConsumer
+from services.indexer.inbound.kafka_online import ONLINE_TOPICS, OnlineConsumer
+from services.indexer.outbound.iceberg_lake import IcebergLake
+from services.indexer.outbound.redis_connection import RedisConnection
+from services.indexer.outbound.redis_pins import RedisPinStore
+from services.indexer.outbound.redis_rows import RedisRows
+from services.indexer.outbound.redis_sealing import RedisSealing
+from services.indexer.outbound.redis_sequences import RedisSequenceStore
+from services.indexer.outbound.redis_users import RedisUserStore
+from services.indexer.ports import Lake, PinStore, SequenceStore, UserStore
+
+PACKAGE = "corkboard.indexer.v1"
+LIMITS = {
+    "BatchGetSequences": MethodLimit(timeout_s=10.0, max_concurrent=32),
+    "BatchGetPins": MethodLimit(timeout_s=5.0, max_concurrent=128, max_request_bytes=MIB),
+}
+
+
+@dataclass(frozen=True)
+class OnlineStore:
+    """The three ports of one online store, and the part that owns its connection, if any."""
+
+    sequences: SequenceStore
+    users: UserStore
+    pins: PinStore
+    part: Part | None = None
+
+
+def build(
+    config: Config, *, bus: Bus | None = None, store: OnlineStore | None = None, lake: Lake | None = None,
+    clock: Clock = SYSTEM_CLOCK,
+) -> Service:
+    """The service of the configured role; tests hand in fakes."""
+    shell = Shell("indexer", config, CONTRACTS, bus=bus, clock=clock)
+    parts: list[Part] = []
+    doors: list[Part] = []
+    if config.has_online:
+        online_parts, door = _online(shell, config, store or redis_store(config, clock))
+        parts += online_parts
+        doors.append(door)
+    if config.has_lake:
+        parts += _lake(shell, config, lake or iceberg_lake(config))
+    if not doors:
+        doors.append(shell.grpc_door([]))  # health only: the lake has no RPC of its own
+    return shell.service(parts=parts, doors=doors)
+
+
+def redis_store(config: Config, clock: Clock = SYSTEM_CLOCK) -> OnlineStore:
+    """The online store of this zone."""
+    client = RedisClient(config.redis_url, timeout_s=config.write_timeout_s, connect_timeout_s=config.read_timeout_s)
+    connection = RedisConnection(
+        client, read_timeout_s=config.read_timeout_s, write_timeout_s=config.write_timeout_s
+    )
+    rows = RedisRows(connection)
+    sequences = RedisSequenceStore(connection, rows, RedisSealing(connection, rows), clock)
+    return OnlineStore(sequences, RedisUserStore(connection, clock), RedisPinStore(connection, rows), client)
+
+
+def iceberg_lake(config: Config) -> IcebergLake:
+    """The tables of the configured catalog."""
+    return IcebergLake(config.lake_dir, json.loads(config.lake_catalog_properties))
+
+
+def _online(shell: Shell, config: Config, store: OnlineStore) -> tuple[list[Part], Part]:
+    clock, board = shell.clock, QualityBoard()
+    definitions = ActiveDefinitions(shell.health)
+    watcher = BundleWatcher(
+        shell.bus, topics.DEFINITIONS_RELEASED, decode_release, BundleStore(config.bundles_uri), {DEFINITIONS},
+        definitions.apply, config.state_dir, shell.metrics, clock=clock,
+    )
+    consumer = OnlineConsumer(
+        IndexEvents(definitions, store.sequences, board, clock, shell.metrics),
+        IndexFeeds(definitions, store.users), store.pins, store.users,
+    )
+    group = f"indexer-online-{config.zone}"
+    consuming = shell.bus.consumer("online", ONLINE_TOPICS, group, consumer.handle)
+    sequences = SequenceServicer(ReadSequences(definitions, store.sequences, board, clock))
+    features = FeatureServicer(ReadFeatures(definitions, store.users, store.pins, clock))
+    door = shell.grpc_door([
+        (rpc.add_SequenceServiceServicer_to_server, sequences, f"{PACKAGE}.SequenceService"),
+        (rpc.add_FeatureServiceServicer_to_server, features, f"{PACKAGE}.FeatureService"),
+    ], LIMITS)
+    return [*([store.part] if store.part else []), watcher, consuming], door
+
+
+def _lake(shell: Shell, config: Config, lake: Lake) -> list[Part]:
+    limits = CommitLimits(config.lake_commit_interval_s, config.lake_commit_bytes, config.lake_commit_events)
+    writer = LakeWriter(lake, limits, shell.clock, shell.metrics)
+    consumer = LakeConsumer(writer)
+    consuming = shell.bus.consumer(
+        "lake", LAKE_TOPICS, LAKE_GROUP, consumer.handle, max_records=MAX_RECORDS,
+        start_offsets=consumer.start_offsets,
+    )
+    return [writer, consuming, LakeDrain(writer)]

@@ -1,0 +1,30 @@
+"""Every setting of the quota service."""
+
+from pydantic import Field
+
+from chassis.config import ServiceConfig
+
+
+class Config(ServiceConfig):
+    """Read once from variables that begin with QUOTA_."""
+
+    grpc_port: int = Field(7108, description="Port of the gRPC door; 0 takes any free one.")
+    admin_port: int = Field(7208, description="Port of the admin server; 0 takes any free one.")
+    ledger_path: str = Field(
+        ".corkboard/state/quota.sqlite", description="SQLite file that holds rules, audit records and usage."
+    )
+    admins: str = Field("", description="People who may change every rule, separated by commas.")
+    groups: str = Field(
+        "", description="Members of owner groups, such as `feed=ann,bob;ads=eve`; an owner without entry is a person."
+    )
+    lease_duration_s: float = Field(10.0, gt=0, le=300, description="Life of a lease from each grant, seconds.")
+    leader_duration_s: float = Field(
+        6.0, gt=0.1, le=300, description="Life of the leadership in the ledger from each renewal, seconds."
+    )
+    usage_retention_s: float = Field(
+        35 * 86_400.0, gt=0, description="How long used units per minute are kept, seconds; right-sizing reads 28 days."
+    )
+    usage_max_rows: int = Field(5_000_000, gt=0, description="Most rows of usage kept (about 100 bytes each).")
+    dispatch_retry_s: float = Field(
+        1.0, gt=0, description="Pause before a published rule that the topic did not take is sent again, seconds."
+    )

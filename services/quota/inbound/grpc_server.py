@@ -1,0 +1,111 @@
+"""The three gRPC services of the quota room."""
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+from chassis.clock import Clock
+from chassis.errors import NotFound
+from protos.quota.v1 import quota_pb2 as pb
+from protos.quota.v1 import quota_pb2_grpc as rpc
+from protos.rules import rule_from_proto, usage_to_proto
+from services.quota.app.leases import LeaseGranting
+from services.quota.app.lifecycle import RuleLifecycle
+from services.quota.app.rule_watch import RuleWatch
+from services.quota.app.usage import Rightsizing, query_usage
+from services.quota.domain.divider import Claim
+from services.quota.inbound import messages
+from services.quota.ports import RuleLedger, UsageLedger
+
+QUOTA_SERVICE = pb.DESCRIPTOR.services_by_name["QuotaService"].full_name
+LEASE_SERVICE = pb.DESCRIPTOR.services_by_name["LeaseService"].full_name
+USAGE_SERVICE = pb.DESCRIPTOR.services_by_name["UsageService"].full_name
+
+Context = Any
+
+
+class QuotaServicer(rpc.QuotaServiceServicer):
+    """The life of rules."""
+
+    def __init__(self, lifecycle: RuleLifecycle, ledger: RuleLedger, watch: RuleWatch) -> None:
+        self._lifecycle, self._ledger, self._watch = lifecycle, ledger, watch
+
+    async def CreateRule(self, request: pb.CreateRuleRequest, _context: Context) -> pb.RuleResponse:
+        rule = rule_from_proto(request.rule)
+        created = await self._lifecycle.create(rule, request.expected_version, request.actor, request.why)
+        return messages.response(created)
+
+    async def ValidateRule(self, request: pb.RuleRef, _context: Context) -> pb.ValidateRuleResponse:
+        version, faults = await self._lifecycle.validate(request.key, request.version, request.actor, request.why)
+        return pb.ValidateRuleResponse(
+            rule_version=messages.version_to_proto(version),
+            violations=[messages.violation_to_proto(fault) for fault in faults],
+        )
+
+    async def ApproveRule(self, request: pb.ApproveRuleRequest, _context: Context) -> pb.RuleResponse:
+        ref = request.ref
+        return messages.response(await self._lifecycle.approve(ref.key, ref.version, ref.actor, ref.why))
+
+    async def PublishRule(self, request: pb.RuleRef, _context: Context) -> pb.RuleResponse:
+        published = await self._lifecycle.publish(request.key, request.version, request.actor, request.why)
+        return messages.response(published)
+
+    async def RevokeRule(self, request: pb.RuleRef, _context: Context) -> pb.RuleResponse:
+        revoked = await self._lifecycle.revoke(request.key, request.version, request.actor, request.why)
+        return messages.response(revoked)
+
+    async def GetRule(self, request: pb.RuleRef, _context: Context) -> pb.RuleResponse:
+        version = await self._ledger.read(request.key, request.version)
+        if version is None:
+            raise NotFound(f"no rule {request.key!r} version {request.version or 'newest'}", field="key")
+        return messages.response(version)
+
+    async def ListRules(self, request: pb.ListRulesRequest, _context: Context) -> pb.ListRulesResponse:
+        found = await self._ledger.list_rules(request.key_prefix, is_published_only=request.is_published_only)
+        return pb.ListRulesResponse(rule_versions=[messages.version_to_proto(version) for version in found])
+
+    async def WatchRules(self, request: pb.ListRulesRequest, _context: Context) -> AsyncIterator[pb.RuleResponse]:
+        async for version in self._watch.watch(request.key_prefix):
+            yield messages.response(version)
+
+    async def History(self, request: pb.RuleRef, _context: Context) -> pb.HistoryResponse:
+        records = await self._ledger.history(request.key)
+        if not records:
+            raise NotFound(f"no rule {request.key!r}", field="key")
+        return pb.HistoryResponse(records=[messages.record_to_proto(record) for record in records])
+
+
+class LeaseServicer(rpc.LeaseServiceServicer):
+    """Shares of global limits."""
+
+    def __init__(self, granting: LeaseGranting) -> None:
+        self._granting = granting
+
+    async def Acquire(self, request: pb.AcquireRequest, _context: Context) -> pb.Lease:
+        claim = Claim(request.demand, request.weight or 1.0)
+        return messages.lease_to_proto(await self._granting.acquire(request.key, request.client_id, claim))
+
+    async def Renew(self, request: pb.RenewRequest, _context: Context) -> pb.Lease:
+        renewed = await self._granting.renew(request.lease_id, request.client_id, request.demand)
+        return messages.lease_to_proto(renewed)
+
+    async def Release(self, request: pb.ReleaseRequest, _context: Context) -> pb.ReleaseResponse:
+        return pb.ReleaseResponse(is_released=await self._granting.release(request.lease_id, request.client_id))
+
+
+class UsageServicer(rpc.UsageServiceServicer):
+    """Used units and what they ask for."""
+
+    def __init__(self, usage: UsageLedger, rightsizing: Rightsizing, clock: Clock) -> None:
+        self._usage, self._rightsizing, self._clock = usage, rightsizing, clock
+
+    async def QueryUsage(self, request: pb.QueryUsageRequest, _context: Context) -> pb.QueryUsageResponse:
+        windows = await query_usage(
+            self._usage, self._clock, request.key_prefix, request.from_time_ms, request.to_time_ms
+        )
+        return pb.QueryUsageResponse(windows=[usage_to_proto(window) for window in windows])
+
+    async def ProposeRightsizing(
+        self, request: pb.ProposeRightsizingRequest, _context: Context
+    ) -> pb.ProposeRightsizingResponse:
+        proposals = await self._rightsizing.propose(request.key_prefix, request.strategy)
+        return pb.ProposeRightsizingResponse(proposals=[messages.proposal_to_proto(p) for p in proposals])

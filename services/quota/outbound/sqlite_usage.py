@@ -1,0 +1,79 @@
+"""Usage per minute, in SQLite."""
+
+import sqlite3
+from collections.abc import Sequence
+
+from chassis.protection.usage import UsageWindow
+from services.quota.outbound.sqlite_database import SqliteDatabase
+
+MINUTE_MS = 60_000
+SEEN_MS = 8 * 86_400_000  # a day longer than the topic keeps a window, so a replay of it adds nothing
+
+
+class SqliteUsage:
+    """UsageLedger: a window is added to the minute it starts in, once."""
+
+    def __init__(self, database: SqliteDatabase) -> None:
+        self._database = database
+
+    async def add_usage(self, windows: Sequence[UsageWindow]) -> None:
+        """See UsageLedger."""
+
+        def work(connection: sqlite3.Connection) -> None:
+            for window in windows:
+                _add(connection, window)
+
+        await self._database.run(work)
+
+    async def query_usage(self, key_prefix: str, from_ms: int, to_ms: int) -> Sequence[UsageWindow]:
+        """See UsageLedger."""
+        query = (
+            "SELECT * FROM usage_minutes WHERE substr(key, 1, ?) = ? AND minute_ms > ? AND minute_ms < ? "
+            "ORDER BY key, minute_ms, service, zone"
+        )
+        values = (len(key_prefix), key_prefix, from_ms - MINUTE_MS, to_ms)
+        rows = await self._database.run(lambda c: c.execute(query, values).fetchall())
+        return [
+            UsageWindow(
+                row["key"], row["minute_ms"], MINUTE_MS, row["admitted"], row["refused"], row["shadow_refused"],
+                row["rule_version"], row["service"], "", row["zone"],
+            )
+            for row in rows
+        ]
+
+    async def prune_usage(self, before_ms: int, max_rows: int) -> int:
+        """See UsageLedger."""
+
+        def work(connection: sqlite3.Connection) -> int:
+            aged = connection.execute("DELETE FROM usage_minutes WHERE minute_ms < ?", (before_ms,)).rowcount
+            num_rows = connection.execute("SELECT count(*) AS n FROM usage_minutes").fetchone()["n"]
+            if num_rows > max_rows:
+                aged += connection.execute(
+                    "DELETE FROM usage_minutes WHERE (key, minute_ms, service, zone) IN (SELECT key, minute_ms, "
+                    "service, zone FROM usage_minutes ORDER BY minute_ms LIMIT ?)", (num_rows - max_rows,),
+                ).rowcount
+            newest = connection.execute("SELECT max(window_start_ms) AS n FROM usage_seen").fetchone()["n"] or 0
+            connection.execute("DELETE FROM usage_seen WHERE window_start_ms < ?", (newest - SEEN_MS,))
+            return aged
+
+        return await self._database.run(work)
+
+
+def _add(connection: sqlite3.Connection, window: UsageWindow) -> None:
+    is_new = connection.execute(
+        "INSERT OR IGNORE INTO usage_seen VALUES (?, ?, ?, ?)",
+        (window.key, window.service, window.instance, window.window_start_ms),
+    ).rowcount
+    if not is_new:
+        return
+    minute_ms = window.window_start_ms // MINUTE_MS * MINUTE_MS
+    connection.execute(
+        "INSERT INTO usage_minutes VALUES (?, ?, ?, ?, ?, ?, ?, ?) "
+        "ON CONFLICT (key, minute_ms, service, zone) DO UPDATE SET admitted = admitted + excluded.admitted, "
+        "refused = refused + excluded.refused, shadow_refused = shadow_refused + excluded.shadow_refused, "
+        "rule_version = max(rule_version, excluded.rule_version)",
+        (
+            window.key, minute_ms, window.service, window.zone, window.admitted, window.refused,
+            window.shadow_refused, window.rule_version,
+        ),
+    )

@@ -1,0 +1,103 @@
+"""What the quota service needs from the world."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+from chassis.protection.usage import UsageWindow
+from services.quota.domain.rule_version import AuditRecord, RuleVersion
+
+
+class RuleLedger(Protocol):
+    """The truth about rules. Each write is durable and whole when it returns."""
+
+    async def read(self, key: str, version: int = 0) -> RuleVersion | None:
+        """One version of `key`; 0 = the newest; None when there is none."""
+        ...
+
+    async def published(self, key: str) -> RuleVersion | None:
+        """The version of `key` in force."""
+        ...
+
+    async def list_rules(self, key_prefix: str, *, is_published_only: bool) -> Sequence[RuleVersion]:
+        """The newest (or the published) version of each key that begins with `key_prefix`, by key."""
+        ...
+
+    async def history(self, key: str) -> Sequence[AuditRecord]:
+        """Every step of every version of `key`, oldest first."""
+        ...
+
+    async def write(self, records: Sequence[AuditRecord], *, is_dispatched: bool = False) -> None:
+        """Store each `after` and its record, all or nothing; with `is_dispatched` the keys wait for the topic.
+
+        A record whose `before` is None adds a version that must be the next of its key.
+        Raises: Conflict naming the current version when `before` is no longer what is stored.
+        """
+        ...
+
+
+class RuleOutbox(Protocol):
+    """Which keys the topic has not seen as they are."""
+
+    async def unsent(self) -> Sequence[tuple[int, str]]:
+        """(ticket, key), oldest first."""
+        ...
+
+    async def mark_sent(self, ticket: int, key: str) -> None:
+        """The topic has `key` as it was when `ticket` was read; a newer ticket stays."""
+        ...
+
+
+class RuleDispatch(Protocol):
+    """Puts rules into force everywhere."""
+
+    async def send(self, key: str, published: RuleVersion | None) -> None:
+        """Announce the version in force, or that there is none. Raises: Unavailable."""
+        ...
+
+
+class UsageLedger(Protocol):
+    """What was used, per key, service, zone and minute."""
+
+    async def add_usage(self, windows: Sequence[UsageWindow]) -> None:
+        """Add each window once: the same window again changes nothing."""
+        ...
+
+    async def query_usage(self, key_prefix: str, from_ms: int, to_ms: int) -> Sequence[UsageWindow]:
+        """Minutes that overlap [from_ms, to_ms), summed over instances, by key and time."""
+        ...
+
+    async def prune_usage(self, before_ms: int, max_rows: int) -> int:
+        """Forget minutes before `before_ms` and the oldest beyond `max_rows`; how many rows went."""
+        ...
+
+
+class CapacityCluster(Protocol):
+    """A cluster that holds objects by manifest."""
+
+    def drift(self, manifest: Mapping[str, Any]) -> Mapping[str, tuple[object, object]]:
+        """(wanted, found) of each part of the spec that differs; empty = none."""
+        ...
+
+    def apply(self, manifest: Mapping[str, Any], *, is_dry_run: bool) -> None:
+        """Make the cluster hold `manifest`, or only ask whether it would. Raises: Unavailable."""
+        ...
+
+
+class LeaderLedger(Protocol):
+    """Who may grant leases; one holder at a time."""
+
+    async def claim_leadership(self, holder: str, now_ms: int, duration_ms: int) -> int | None:
+        """The epoch while `holder` leads (a new, higher one after any change of holder), None while another does."""
+        ...
+
+    async def resign(self, holder: str) -> None:
+        """End the leadership of `holder` now."""
+        ...
+
+    async def granted_until_ms(self) -> int:
+        """No lease of any leader so far is valid after this time."""
+        ...
+
+    async def set_granted_until_ms(self, epoch: int, time_ms: int) -> bool:
+        """Leases may be valid until `time_ms` from now on (never moves back); False when `epoch` is over."""
+        ...

@@ -1,0 +1,144 @@
+"""The SQLite ledger is durable, refuses stale writers and counts every usage window once."""
+
+import itertools
+import sqlite3
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from chassis.deadline import Deadline
+from chassis.errors import Conflict, Unavailable
+from chassis.protection.rule import Rule
+from chassis.protection.usage import UsageWindow
+from services.quota.domain.rule_version import AuditRecord, RuleState, RuleVersion, Step
+from services.quota.outbound.sqlite_database import SqliteDatabase
+from services.quota.outbound.sqlite_leader import SqliteLeader
+from services.quota.outbound.sqlite_rules import SqliteRules
+from services.quota.outbound.sqlite_usage import SqliteUsage
+
+STEP = Step("create", "ann", "because", 1_000)
+
+
+@pytest.fixture
+async def database(tmp_path: Path) -> AsyncIterator[SqliteDatabase]:
+    database = SqliteDatabase(str(tmp_path / "ledger" / "quota.sqlite"))
+    await database.open()
+    yield database
+    await database.stop(Deadline.after(1.0))
+
+
+def draft(key: str = "a", version: int = 1) -> RuleVersion:
+    return RuleVersion(Rule(key, 5.0, version=version), RuleState.DRAFT, 1_000, "ann", "because", "ann")
+
+
+async def test_write_is_there_after_a_restart_with_its_audit_record(database: SqliteDatabase) -> None:
+    rules = SqliteRules(database)
+    await rules.write([AuditRecord(STEP, None, draft())])
+    await database.stop(Deadline.after(1.0))
+    await database.open()
+    assert await rules.read("a") == draft()
+    assert await rules.history("a") == [AuditRecord(STEP, None, draft())]
+
+
+async def test_stale_before_is_a_conflict_and_writes_nothing(database: SqliteDatabase) -> None:
+    rules = SqliteRules(database)
+    await rules.write([AuditRecord(STEP, None, draft())])
+    validated = replace(draft(), state=RuleState.VALIDATED)
+    await rules.write([AuditRecord(STEP, draft(), validated)])
+    with pytest.raises(Conflict, match="version 1, validated"):
+        await rules.write([AuditRecord(STEP, None, draft("b")), AuditRecord(STEP, draft(), validated)])
+    assert await rules.read("b") is None
+    assert len(await rules.history("a")) == 2
+
+
+async def test_second_published_version_of_a_key_cannot_be_written(database: SqliteDatabase) -> None:
+    rules = SqliteRules(database)
+    published = [replace(draft(version=v), state=RuleState.PUBLISHED) for v in (1, 2)]
+    await rules.write([AuditRecord(STEP, None, published[0])])
+    with pytest.raises(Unavailable):
+        await rules.write([AuditRecord(STEP, None, published[1])])
+    assert await rules.published("a") == published[0]
+
+
+async def test_list_takes_prefixes_literally(database: SqliteDatabase) -> None:
+    rules = SqliteRules(database)
+    await rules.write([AuditRecord(STEP, None, draft(key)) for key in ("a_b/x", "aXb/x", "*/x")])
+    assert [v.key for v in await rules.list_rules("a_", is_published_only=False)] == ["a_b/x"]
+    assert [v.key for v in await rules.list_rules("*", is_published_only=False)] == ["*/x"]
+    assert await rules.list_rules("", is_published_only=True) == []
+
+
+async def test_newer_ticket_stays_when_an_older_one_was_sent(database: SqliteDatabase) -> None:
+    rules = SqliteRules(database)
+    await rules.write([AuditRecord(STEP, None, draft())], is_dispatched=True)
+    ((ticket, key),) = await rules.unsent()
+    await rules.write([AuditRecord(STEP, None, draft(version=2))], is_dispatched=True)
+    await rules.mark_sent(ticket, key)
+    ((newer, _),) = await rules.unsent()
+    assert newer > ticket
+    await rules.mark_sent(newer, key)
+    assert await rules.unsent() == []
+
+
+def window(start_ms: int, instance: str = "i1", admitted: float = 2.0, key: str = "a") -> UsageWindow:
+    return UsageWindow(key, start_ms, 10_000, admitted, 1.0, 0.5, 3, "blender", instance, "zone-a")
+
+
+async def test_usage_is_summed_over_instances_and_counted_once(database: SqliteDatabase) -> None:
+    usage = SqliteUsage(database)
+    windows = [window(60_000), window(70_000), window(65_000, "i2"), window(120_000), window(60_000, key="b")]
+    for _ in range(2):
+        await usage.add_usage(windows)
+    found = await usage.query_usage("a", 0, 1_000_000)
+    assert [(w.window_start_ms, w.admitted, w.refused, w.instance) for w in found] == [
+        (60_000, 6.0, 3.0, ""), (120_000, 2.0, 1.0, ""),
+    ]
+    assert [w.key for w in await usage.query_usage("", 60_000, 61_000)] == ["a", "b"]
+
+
+async def test_pruning_bounds_usage_by_age_and_by_rows(database: SqliteDatabase) -> None:
+    usage = SqliteUsage(database)
+    await usage.add_usage([window(minute * 60_000) for minute in range(10)])
+    assert await usage.prune_usage(3 * 60_000, 1_000) == 3
+    assert await usage.prune_usage(0, 4) == 3
+    assert [w.window_start_ms // 60_000 for w in await usage.query_usage("", 0, 10**9)] == [6, 7, 8, 9]
+
+
+async def test_one_leader_at_a_time_and_every_change_is_a_new_epoch(database: SqliteDatabase) -> None:
+    leader = SqliteLeader(database)
+    assert await leader.claim_leadership("one", 0, 1_000) == 1
+    assert await leader.claim_leadership("two", 500, 1_000) is None
+    assert await leader.claim_leadership("one", 900, 1_000) == 1
+    assert await leader.claim_leadership("two", 2_000, 1_000) == 2
+    assert await leader.set_granted_until_ms(1, 9_000) is False
+    assert await leader.set_granted_until_ms(2, 5_000) is True
+    assert await leader.granted_until_ms() == 5_000
+    await leader.resign("two")
+    assert await leader.claim_leadership("one", 2_001, 1_000) == 3
+
+
+async def test_rebuilt_ledger_goes_on_above_every_epoch_of_the_lost_one(database: SqliteDatabase) -> None:
+    leader = SqliteLeader(database)
+    await leader.start_over(1_700_000_000, 9_000)
+    assert await leader.claim_leadership("one", 0, 1_000) == 1_700_000_001
+    assert await leader.granted_until_ms() == 9_000
+
+
+async def test_closed_ledger_is_unavailable(database: SqliteDatabase) -> None:
+    await database.stop(Deadline.after(1.0))
+    with pytest.raises(Unavailable, match="closed"):
+        await SqliteRules(database).read("a")
+
+
+async def test_failed_transaction_leaves_the_connection_usable(database: SqliteDatabase) -> None:
+    counter = itertools.count()
+
+    def fail(connection: sqlite3.Connection) -> None:
+        connection.execute("INSERT INTO outbox VALUES ('x', ?)", (next(counter),))
+        raise Conflict("planted")
+
+    with pytest.raises(Conflict):
+        await database.run(fail)
+    assert await SqliteRules(database).unsent() == []

@@ -1,0 +1,85 @@
+"""The quota service as one list of parts."""
+
+import secrets
+from dataclasses import dataclass
+
+from chassis.clock import SYSTEM_CLOCK, Clock
+from chassis.kafka.bus import Bus
+from chassis.lifecycle import Service
+from chassis.shell import Shell
+from protos.contracts import CONTRACTS
+from protos.quota.v1 import quota_pb2_grpc as rpc
+from protos.topics import QUOTA_RULES, QUOTA_USAGE
+from services.quota.app.dispatcher import Dispatcher
+from services.quota.app.leader import Leader
+from services.quota.app.leases import LeaseGranting
+from services.quota.app.lifecycle import RuleLifecycle
+from services.quota.app.rule_watch import RuleWatch
+from services.quota.app.usage import Retention, Rightsizing, UsageRetention
+from services.quota.config import Config
+from services.quota.domain.authority import Authority, parse_groups, parse_people
+from services.quota.domain.lease_book import LeaseBook
+from services.quota.inbound import grpc_server, kafka_consumer
+from services.quota.outbound.kafka_dispatch import KafkaRuleDispatch
+from services.quota.outbound.sqlite_database import SqliteDatabase
+from services.quota.outbound.sqlite_leader import SqliteLeader
+from services.quota.outbound.sqlite_rules import SqliteRules
+from services.quota.outbound.sqlite_usage import SqliteUsage
+
+
+@dataclass(frozen=True)
+class Ledger:
+    """The three stores on one database."""
+
+    database: SqliteDatabase
+    rules: SqliteRules
+    usage: SqliteUsage
+    leader: SqliteLeader
+
+
+def open_ledger(path: str) -> Ledger:
+    """The ledger at `path`; it opens when its database starts."""
+    database = SqliteDatabase(path)
+    return Ledger(database, SqliteRules(database), SqliteUsage(database), SqliteLeader(database))
+
+
+def build(
+    config: Config, *, bus: Bus | None = None, ledger: Ledger | None = None, clock: Clock = SYSTEM_CLOCK
+) -> Service:
+    """The whole service; tests pass a fake bus, their own ledger and a clock they move."""
+    shell = Shell("quota", config, CONTRACTS, bus=bus, clock=clock)
+    ledger = ledger or open_ledger(config.ledger_path)
+    lease_ms = int(config.lease_duration_s * 1000)
+    holder = f"{config.zone}/{config.instance}/{secrets.token_hex(8)}"
+
+    leader = Leader(ledger.leader, holder, clock, config.leader_duration_s)
+    watch = RuleWatch(ledger.rules)
+    dispatch = KafkaRuleDispatch(shell.producer, QUOTA_RULES)
+    dispatcher = Dispatcher(
+        (ledger.rules, ledger.rules), dispatch, watch, shell.health, clock, config.dispatch_retry_s, leader.is_leader
+    )
+    authority = Authority(parse_people(config.admins), parse_groups(config.groups))
+    lifecycle = RuleLifecycle(ledger.rules, dispatcher, authority, clock)
+    book = LeaseBook(lease_ms, lambda: secrets.token_urlsafe(16))
+    granting = LeaseGranting(ledger.rules, ledger.leader, leader, book, clock, lease_ms)
+    rightsizing = Rightsizing(ledger.rules, ledger.usage, clock)
+    retention = UsageRetention(ledger.usage, clock, Retention(config.usage_retention_s, config.usage_max_rows))
+    usage = kafka_consumer.UsageInbound(ledger.usage)
+    consumer = shell.bus.consumer(kafka_consumer.GROUP, [QUOTA_USAGE], kafka_consumer.GROUP, usage.handle)
+
+    door = shell.grpc_door(
+        [
+            (
+                rpc.add_QuotaServiceServicer_to_server,
+                grpc_server.QuotaServicer(lifecycle, ledger.rules, watch),
+                grpc_server.QUOTA_SERVICE,
+            ),
+            (rpc.add_LeaseServiceServicer_to_server, grpc_server.LeaseServicer(granting), grpc_server.LEASE_SERVICE),
+            (
+                rpc.add_UsageServiceServicer_to_server,
+                grpc_server.UsageServicer(ledger.usage, rightsizing, clock),
+                grpc_server.USAGE_SERVICE,
+            ),
+        ]
+    )
+    return shell.service(parts=[ledger.database, leader, dispatcher, retention, consumer], doors=[door])

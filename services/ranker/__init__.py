@@ -1,0 +1,1 @@
+"""Ranking: a root that fetches and trims, a leaf that scores."""

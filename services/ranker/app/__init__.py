@@ -1,0 +1,1 @@
+"""Use cases: rank at the root, score at the leaf."""

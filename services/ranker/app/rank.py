@@ -1,0 +1,153 @@
+"""One ranking at the root: read sequence and pins, trim, let the leaf score, order by utility."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from chassis import tracing
+from chassis.clock import Clock
+from chassis.deadline import Deadline
+from chassis.errors import CorkboardError, Invalid
+from chassis.reason import reason_of
+from services.ranker.domain.preprocess import build_tensors
+from services.ranker.domain.ranking import (
+    Degradation,
+    PinFeatures,
+    RankCandidate,
+    Ranked,
+    RankedPin,
+    Scores,
+    SequenceEvent,
+    UserSequence,
+    influencing,
+    unique,
+)
+from services.ranker.domain.trimmer import TrimMap
+from services.ranker.domain.utility import order_by_utility, retrieval_order, utility
+from services.ranker.ports import PinFeatureStore, RankingMeter, Scorer, Sequences, UtilityWeights
+
+MODEL = "ranker"
+SPAN = "rank candidates"
+MAX_CANDIDATES = 2_000
+SHORT_S = 0.04  # with less time than this a full pool cannot be scored
+NUM_WHEN_SHORT = 100
+
+
+@dataclass(frozen=True)
+class RankAsk:
+    """A ranking in domain words; `request_time_ms` 0 = now."""
+
+    user_id: str
+    surface: str
+    candidates: Sequence[RankCandidate]
+    request_time_ms: int = 0
+
+
+class TrimLists:
+    """The one reference to the map in force."""
+
+    def __init__(self) -> None:
+        self.current = TrimMap()
+
+
+class Rank:
+    """The use case behind RankingService.Rank."""
+
+    def __init__(
+        self, sequences: Sequences, pins: PinFeatureStore, scorer: Scorer, weights: UtilityWeights,
+        trim_lists: TrimLists, meter: RankingMeter, clock: Clock,
+    ) -> None:
+        self._sequences = sequences
+        self._pins = pins
+        self._scorer = scorer
+        self._weights = weights
+        self._trim_lists = trim_lists
+        self._meter = meter
+        self._clock = clock
+
+    async def __call__(self, ask: RankAsk, deadline: Deadline) -> Ranked:
+        """Every pin once, best first; what was missing is named. Raises: Invalid."""
+        _check(ask)
+        candidates = unique(ask.candidates)
+        if not candidates:
+            return Ranked(())
+        now_ms = ask.request_time_ms or self._clock.now_ms()
+        degradations: list[Degradation] = []
+        sequence = await self._read_sequence(ask.user_id, deadline, degradations)
+        scored, rest = _within(candidates, deadline, degradations)
+        pins = await self._read_pins(scored, sequence.events, deadline, degradations)
+        scores = await self._score(ask, scored, sequence, pins, now_ms, deadline, degradations)
+        events = influencing(sequence.events, now_ms)
+        links = [link for event in events if (link := tracing.link_from(event.traceparent))]
+        with tracing.span(SPAN, links=links, attributes={"num_candidates": len(candidates)}):
+            ranked = self._order(ask.surface, scored, rest, scores, degradations)
+        for degradation in degradations:
+            self._meter.degraded(degradation.component, degradation.reason)
+        versions = {f"model:{scores.model}": scores.model_version} if scores else {}
+        return Ranked(ranked, tuple(degradations), versions, sequence.version, events)
+
+    async def _read_sequence(self, user_id: str, deadline: Deadline, degradations: list[Degradation]) -> UserSequence:
+        try:
+            return await self._sequences.recent(user_id, deadline)
+        except CorkboardError as error:
+            degradations.append(Degradation("sequence", reason_of(error), "history_free"))
+            return UserSequence()
+
+    async def _read_pins(
+        self, candidates: Sequence[RankCandidate], events: Sequence[SequenceEvent], deadline: Deadline,
+        degradations: list[Degradation],
+    ) -> Mapping[str, PinFeatures]:
+        ids = dict.fromkeys([*(candidate.pin_id for candidate in candidates), *(event.pin_id for event in events)])
+        try:
+            return await self._pins.features(list(ids), deadline)
+        except CorkboardError as error:
+            degradations.append(Degradation("pin_features", reason_of(error), "default_features"))
+            return {}
+
+    async def _score(
+        self, ask: RankAsk, candidates: Sequence[RankCandidate], sequence: UserSequence,
+        pins: Mapping[str, PinFeatures], now_ms: int, deadline: Deadline, degradations: list[Degradation],
+    ) -> Scores | None:
+        tensors = build_tensors(candidates, sequence.events, pins, now_ms)
+        trimmed = self._trim_lists.current.trim(tensors, MODEL)
+        before, after = (sum(value.nbytes for value in side.values()) for side in (tensors, trimmed.tensors))
+        self._meter.trimmed(trimmed.reason, before, after)
+        try:
+            return await self._scorer.score(trimmed.tensors, ask.user_id, sequence.version, deadline)
+        except CorkboardError as error:
+            degradations.append(Degradation("ranker_leaf", reason_of(error), "retrieval_order"))
+            return None
+
+    def _order(
+        self, surface: str, candidates: Sequence[RankCandidate], rest: Sequence[RankCandidate], scores: Scores | None,
+        degradations: list[Degradation],
+    ) -> tuple[RankedPin, ...]:
+        if scores is None:
+            return retrieval_order([*candidates, *rest])
+        heads = scores.probability_by_head
+        utility_C = utility(heads, self._weights.weights(surface))
+        if len(utility_C) != len(candidates) or not np.isfinite(utility_C).any():
+            degradations.append(Degradation("ranker_leaf", "not_finite", "retrieval_order"))
+            return retrieval_order([*candidates, *rest])
+        if not np.isfinite(utility_C).all():
+            degradations.append(Degradation("ranker_leaf", "not_finite", "some_in_retrieval_order"))
+        utility_all = np.concatenate([utility_C, np.full(len(rest), np.nan)])
+        return order_by_utility([*candidates, *rest], utility_all, heads)
+
+
+def _within(
+    candidates: tuple[RankCandidate, ...], deadline: Deadline, degradations: list[Degradation]
+) -> tuple[tuple[RankCandidate, ...], tuple[RankCandidate, ...]]:
+    """The candidates there is time to score, and the rest."""
+    if deadline.remaining_s() >= SHORT_S or len(candidates) <= NUM_WHEN_SHORT:
+        return candidates, ()
+    degradations.append(Degradation("ranker", "deadline_exceeded", "fewer_candidates"))
+    return candidates[:NUM_WHEN_SHORT], candidates[NUM_WHEN_SHORT:]
+
+
+def _check(ask: RankAsk) -> None:
+    if len(ask.candidates) > MAX_CANDIDATES:
+        raise Invalid(f"{len(ask.candidates)} candidates, at most {MAX_CANDIDATES} are ranked", field="candidates")
+    if len(ask.user_id) > 128:
+        raise Invalid(f"user_id has {len(ask.user_id)} characters, at most 128 are allowed", field="user_id")

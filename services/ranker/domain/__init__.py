@@ -1,0 +1,1 @@
+"""Features, the model, the trimmer and the utility."""

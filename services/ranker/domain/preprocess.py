@@ -1,0 +1,60 @@
+"""Candidates, events and pin features as the named tensors of a model.
+
+Shapes: L history events (oldest first), C candidates, W content width.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from modeling.arrays import AnyArray, Floats
+from modeling.hashing import stable_hashes
+from services.ranker.domain.features import EVENT_TYPE_ROW, GENERATORS, NO_SCORE, UNKNOWN_AGE_S, score_name
+from services.ranker.domain.ranking import PinFeatures, RankCandidate, SequenceEvent
+
+MICROS = 1e6
+
+
+def build_tensors(
+    candidates: Sequence[RankCandidate], events: Sequence[SequenceEvent], pins: Mapping[str, PinFeatures], now_ms: int
+) -> dict[str, AnyArray]:
+    """Every tensor the root can make; a content vector nobody knows is NaN and takes its default at the leaf."""
+    candidate_pins = [pins.get(candidate.pin_id) for candidate in candidates]
+    history_pins = [pins.get(event.pin_id) for event in events]
+    width = _width(pins)
+    tensors: dict[str, AnyArray] = {
+        "history_pin": stable_hashes(event.pin_id for event in events),
+        "history_content": _content(history_pins, width),
+        "history_event_type": np.asarray([EVENT_TYPE_ROW.get(e.event_type, 0) for e in events], dtype=np.int64),
+        "history_age_s": np.asarray([max(0, now_ms - e.event_time_ms) / 1_000.0 for e in events], dtype=np.float32),
+        "candidate_pin": stable_hashes(candidate.pin_id for candidate in candidates),
+        "candidate_content": _content(candidate_pins, width),
+        "candidate_age_s": np.asarray([_age_s(pin, now_ms) for pin in candidate_pins], dtype=np.float32),
+        "candidate_price": np.asarray([_price(pin) for pin in candidate_pins], dtype=np.float32),
+    }
+    for generator in GENERATORS:
+        scores = [candidate.score_by_generator.get(generator, NO_SCORE) for candidate in candidates]
+        tensors[score_name(generator)] = np.asarray(scores, dtype=np.float32)
+    return tensors
+
+
+def _age_s(pin: PinFeatures | None, now_ms: int) -> float:
+    if pin is None or not pin.created_time_ms:
+        return UNKNOWN_AGE_S
+    return max(0, now_ms - pin.created_time_ms) / 1_000.0
+
+
+def _price(pin: PinFeatures | None) -> float:
+    return pin.price_micros / MICROS if pin else 0.0
+
+
+def _width(pins: Mapping[str, PinFeatures]) -> int:
+    return next((len(pin.content_vector) for pin in pins.values() if pin.content_vector is not None), 0)
+
+
+def _content(pins: Sequence[PinFeatures | None], width: int) -> Floats:
+    content = np.full((len(pins), width), np.nan, dtype=np.float32)
+    for row, pin in enumerate(pins):
+        if pin is not None and pin.content_vector is not None and len(pin.content_vector) == width:
+            content[row] = pin.content_vector
+    return content

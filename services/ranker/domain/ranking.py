@@ -1,0 +1,101 @@
+"""What a ranking asks for and what comes back."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from modeling.arrays import Floats
+
+
+@dataclass(frozen=True)
+class RankCandidate:
+    """A pin to rank, with what retrieval said of it. `retrieval_rank` is 0-based in the merged order."""
+
+    pin_id: str
+    retrieval_score: float
+    retrieval_rank: int
+    score_by_generator: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class SequenceEvent:
+    """One engagement of the user; `traceparent` is the trace of its publication."""
+
+    event_id: str
+    event_type: str
+    pin_id: str
+    event_time_ms: int
+    traceparent: str = ""
+
+
+@dataclass(frozen=True)
+class UserSequence:
+    """Newest events, oldest first, and the version of the sequence they are from."""
+
+    events: tuple[SequenceEvent, ...] = ()
+    version: int = 0
+
+
+@dataclass(frozen=True)
+class PinFeatures:
+    """What the store knows of a pin; `created_time_ms` 0 = unknown, `content_vector` None = unknown."""
+
+    content_vector: Floats | None
+    created_time_ms: int
+    price_micros: int
+
+
+@dataclass(frozen=True)
+class Scores:
+    """A leaf's answer: calibrated probability per head [C], and the model that ran."""
+
+    probability_by_head: Mapping[str, Floats]
+    model: str
+    model_version: str
+    defaulted_inputs: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Degradation:
+    """A part of an answer that is missing or replaced."""
+
+    component: str
+    reason: str
+    level: str
+
+
+@dataclass(frozen=True)
+class RankedPin:
+    """One pin with its utility and the probabilities it came from."""
+
+    pin_id: str
+    score: float
+    score_by_head: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Ranked:
+    """The answer of a ranking; pins are unique, best first."""
+
+    pins: tuple[RankedPin, ...]
+    degradations: tuple[Degradation, ...] = ()
+    versions: Mapping[str, str] = field(default_factory=dict)
+    sequence_version: int = 0
+    influencing_events: tuple[SequenceEvent, ...] = ()
+
+
+INFLUENCE_WINDOW_MS = 10 * 60 * 1_000
+MAX_INFLUENCING = 10
+
+
+def influencing(events: Sequence[SequenceEvent], now_ms: int) -> tuple[SequenceEvent, ...]:
+    """Events of the last ten minutes, newest first, at most ten."""
+    recent = [event for event in reversed(events) if now_ms - event.event_time_ms <= INFLUENCE_WINDOW_MS]
+    return tuple(recent[:MAX_INFLUENCING])
+
+
+def unique(candidates: Sequence[RankCandidate]) -> tuple[RankCandidate, ...]:
+    """One candidate per pin, the one retrieval ranked best, in retrieval order."""
+    best: dict[str, RankCandidate] = {}
+    for candidate in sorted(candidates, key=lambda candidate: candidate.retrieval_rank):
+        best.setdefault(candidate.pin_id, candidate)
+    return tuple(best.values())

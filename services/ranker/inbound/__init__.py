@@ -1,0 +1,1 @@
+"""Who calls the ranker: gRPC, released bundles."""

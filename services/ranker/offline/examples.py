@@ -1,0 +1,114 @@
+"""Training requests: a history, candidates with retrieval scores, and what happened to each candidate.
+
+Shapes: R requests, L history positions, C candidates, G generators, H heads, P pins.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from modeling.arrays import Bools, Doubles, Floats, Ints
+from modeling.history_window import HistoryWindow, windows_before
+from modeling.interactions import Interactions
+from services.ranker.domain.features import HEADS
+from services.ranker.offline.retrieval_features import RetrievalModel
+
+HEAD_OF_EVENT = {"rating": "click"} | {head: head for head in HEADS}
+ATTRIBUTION_WINDOW_MS = 30 * 60 * 1_000
+NUM_HARD = 12   # negatives that co_engaged returned: the ones serving has to tell apart
+NUM_POPULAR = 8  # negatives by popularity: what fills the rest of a pool
+PADDING = -1
+
+
+@dataclass(frozen=True)
+class Requests:
+    """Rows of training data. `pin_RC` is -1 where a request has fewer candidates; labels are 0 or 1."""
+
+    window: HistoryWindow
+    time_ms_R: Ints
+    pin_RC: Ints
+    label_RCH: Floats
+    score_RCG: Floats
+
+    def __len__(self) -> int:
+        return len(self.pin_RC)
+
+    def take(self, row_B: Ints) -> "Requests":
+        """Only these rows."""
+        window = HistoryWindow(self.window.pin_BL[row_B], self.window.type_BL[row_B], self.window.time_ms_BL[row_B])
+        return Requests(
+            window, self.time_ms_R[row_B], self.pin_RC[row_B], self.label_RCH[row_B], self.score_RCG[row_B]
+        )
+
+
+class RequestSampler:
+    """Makes one request per sampled engagement event: its pin is the positive, pins nobody chose are negatives."""
+
+    def __init__(
+        self, interactions: Interactions, models: Sequence[RetrievalModel], fold_U: Ints, *, max_history: int, seed: int
+    ) -> None:
+        self._events = interactions
+        self._models = models
+        self._fold_U = fold_U
+        self._max_history = max_history
+        self._random = np.random.default_rng(seed)
+        self._chance = [_chances(model.popularity_P) for model in models]
+
+    def sample(self, num_requests: int) -> Requests:
+        """At most `num_requests` requests at random events, in random order."""
+        event_R = self._random.permutation(len(self._events.user_E))[:num_requests].astype(np.int64)
+        window = windows_before(self._events, event_R, self._max_history)
+        rows = [self._candidates(event, window.pin_BL[row]) for row, event in enumerate(event_R)]
+        pins, scores = (np.stack(column) for column in zip(*rows, strict=True))
+        return Requests(window, self._events.time_ms_E[event_R], pins, self._labels(event_R, pins.shape[1]), scores)
+
+    def _candidates(self, event: int, history_L: Ints) -> tuple[Ints, Floats]:
+        """The positive first, then negatives; scores of each generator."""
+        user, positive = int(self._events.user_E[event]), int(self._events.pin_E[event])
+        fold = self._fold_U[user]
+        is_seen_P = self._seen(user, event)
+        scores = self._models[fold].scores(history_L, is_seen_P)
+        is_open_P = ~is_seen_P
+        is_open_P[self._ever(user)] = False
+        hard = self._pick(np.flatnonzero((scores["co_engaged"] > -1e5) & is_open_P), NUM_HARD)
+        popular = self._random.choice(len(is_open_P), NUM_POPULAR, p=self._chance[fold])
+        popular = np.where(is_open_P[popular], popular, PADDING)
+        pins = np.concatenate([[positive], hard, popular])
+        score_CG = np.stack([column[np.maximum(pins, 0)] for column in scores.values()], axis=1)
+        return pins, score_CG
+
+    def _seen(self, user: int, event: int) -> Bools:
+        """Pins the user had met before this event; the positive is open even if it was."""
+        is_seen_P = np.zeros(self._events.num_pins, dtype=np.bool_)
+        is_seen_P[self._events.pin_E[self._events.starts[user] : event]] = True
+        is_seen_P[self._events.pin_E[event]] = False
+        return is_seen_P
+
+    def _ever(self, user: int) -> Ints:
+        starts = self._events.starts
+        return self._events.pin_E[starts[user] : starts[user + 1]]
+
+    def _pick(self, pool: Ints, count: int) -> Ints:
+        picked = np.full(count, PADDING, dtype=np.int64)
+        if len(pool):
+            chosen = self._random.choice(pool, min(count, len(pool)), replace=False)
+            picked[: len(chosen)] = chosen
+        return picked
+
+    def _labels(self, event_R: Ints, num_candidates: int) -> Floats:
+        """The positive's label per head: everything the user did with that pin within the attribution window."""
+        label_RCH = np.zeros((len(event_R), num_candidates, len(HEADS)), dtype=np.float32)
+        events = self._events
+        for row, event in enumerate(event_R):
+            end = int(np.searchsorted(events.time_ms_E[event : events.starts[events.user_E[event] + 1]],
+                                      events.time_ms_E[event] + ATTRIBUTION_WINDOW_MS, side="right")) + event
+            same = np.flatnonzero(events.pin_E[event:end] == events.pin_E[event]) + event
+            for name in {events.event_types[kind] for kind in events.type_E[same]} & HEAD_OF_EVENT.keys():
+                label_RCH[row, 0, HEADS.index(HEAD_OF_EVENT[name])] = 1.0
+        return label_RCH
+
+
+def _chances(popularity_P: Floats) -> Doubles:
+    weight_P = popularity_P.astype(np.float64) ** 0.75 + 1e-3
+    return np.asarray(weight_P / weight_P.sum())

@@ -1,0 +1,1 @@
+"""Whom the root calls, and the files a leaf reads."""

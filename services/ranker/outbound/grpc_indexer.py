@@ -1,0 +1,87 @@
+"""Sequences and pin features from the indexer."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pyarrow as pa
+
+from chassis.deadline import Deadline
+from chassis.grpc.client import ChannelPool
+from modeling.arrays import Floats
+from protos.indexer.v1 import indexer_pb2 as pb
+from protos.indexer.v1.indexer_pb2_grpc import FeatureServiceStub, SequenceServiceStub
+from protos.tables import table_to_batch
+from services.ranker.domain.ranking import PinFeatures, SequenceEvent, UserSequence
+
+EVENT_COLUMNS = ("event_id", "event_type", "pin_id", "event_time_ms", "traceparent")
+PIN_COLUMNS = ("pin_id", "content_vector", "created_time_ms", "price_micros")
+MAX_PINS = 2_000  # of one BatchGetPins
+
+
+class GrpcSequences:
+    """One GetSequence per ranking."""
+
+    def __init__(self, pool: ChannelPool, *, sequence: str, max_events: int, timeout_s: float) -> None:
+        self._pool = pool
+        self._sequence = sequence
+        self._max_events = max_events
+        self._timeout_s = timeout_s
+
+    async def recent(self, user_id: str, deadline: Deadline) -> UserSequence:
+        """The newest engagements. Raises: Unavailable, DeadlineExceeded."""
+        request = pb.GetSequenceRequest(
+            user_id=user_id, sequence=self._sequence, max_events=self._max_events, columns=EVENT_COLUMNS
+        )
+        response = await self._pool.call(
+            SequenceServiceStub, "GetSequence", request, deadline=deadline.capped(self._timeout_s)
+        )
+        if not response.events.ipc_stream:
+            return UserSequence((), response.sequence_version)
+        columns = table_to_batch(response.events).to_pydict()
+        rows = zip(*(columns[name] for name in EVENT_COLUMNS), strict=True)
+        return UserSequence(tuple(SequenceEvent(*row) for row in rows), response.sequence_version)
+
+
+class GrpcPinFeatures:
+    """One BatchGetPins per ranking, for the pins that are not cached."""
+
+    def __init__(self, pool: ChannelPool, *, timeout_s: float) -> None:
+        self._pool = pool
+        self._timeout_s = timeout_s
+
+    async def features(self, pin_ids: Sequence[str], deadline: Deadline) -> Mapping[str, PinFeatures]:
+        """Features of the known pins; beyond 2,000 ids the rest stays unknown.
+
+        Raises: Unavailable, DeadlineExceeded.
+        """
+        if not pin_ids:
+            return {}
+        request = pb.BatchGetPinsRequest(pin_ids=pin_ids[:MAX_PINS], columns=PIN_COLUMNS)
+        response = await self._pool.call(
+            FeatureServiceStub, "BatchGetPins", request, deadline=deadline.capped(self._timeout_s)
+        )
+        return read_pins(table_to_batch(response.pins)) if response.pins.ipc_stream else {}
+
+
+def read_pins(batch: pa.RecordBatch) -> dict[str, PinFeatures]:
+    """Rows of the pin table by pin id."""
+    vectors = _vectors(batch.column("content_vector"))
+    created, prices = (batch.column(name).to_pylist() for name in ("created_time_ms", "price_micros"))
+    pin_ids = batch.column("pin_id").to_pylist()
+    return {
+        pin_id: PinFeatures(vector, created_ms or 0, price or 0)
+        for pin_id, vector, created_ms, price in zip(pin_ids, vectors, created, prices, strict=True)
+    }
+
+
+def _vectors(column: pa.Array) -> list[Floats | None]:
+    """One view per row of the flat values; None where a row is absent or all zeros."""
+    if column.null_count or not pa.types.is_fixed_size_list(column.type):
+        rows = [None if value is None else np.asarray(value, dtype=np.float32) for value in column.to_pylist()]
+    else:
+        rows = list(_flat(column).reshape(len(column), column.type.list_size))
+    return [row if row is not None and row.any() else None for row in rows]
+
+
+def _flat(column: pa.Array) -> Floats:
+    return np.asarray(column.flatten().to_numpy(zero_copy_only=False), dtype=np.float32)

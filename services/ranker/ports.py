@@ -1,0 +1,54 @@
+"""What ranking needs from the world."""
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+from chassis.deadline import Deadline
+from modeling.arrays import AnyArray
+from services.ranker.domain.ranking import PinFeatures, Scores, UserSequence
+
+
+class Sequences(Protocol):
+    """What users did."""
+
+    async def recent(self, user_id: str, deadline: Deadline) -> UserSequence:
+        """The newest engagements; an unknown user has none. Raises: Unavailable, DeadlineExceeded."""
+        ...
+
+
+class PinFeatureStore(Protocol):
+    """What is known of pins."""
+
+    async def features(self, pin_ids: Sequence[str], deadline: Deadline) -> Mapping[str, PinFeatures]:
+        """Features of the known ones among `pin_ids`, in one call. Raises: Unavailable, DeadlineExceeded."""
+        ...
+
+
+class Scorer(Protocol):
+    """The leaf that hosts a model."""
+
+    async def score(
+        self, tensors: Mapping[str, AnyArray], user_id: str, sequence_version: int, deadline: Deadline
+    ) -> Scores:
+        """Calibrated probabilities per head. Raises: Unavailable, DeadlineExceeded, Invalid."""
+        ...
+
+
+class UtilityWeights(Protocol):
+    """How much each action is worth on a surface."""
+
+    def weights(self, surface: str) -> Mapping[str, float]:
+        """Weight by head; a built-in set for surfaces that define none."""
+        ...
+
+
+class RankingMeter(Protocol):
+    """Where counts go."""
+
+    def trimmed(self, reason: str, num_bytes_before: int, num_bytes_after: int) -> None:
+        """One request was trimmed, or not."""
+        ...
+
+    def degraded(self, component: str, reason: str) -> None:
+        """A part of an answer was missing."""
+        ...

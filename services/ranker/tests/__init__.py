@@ -1,0 +1,1 @@
+"""Tests of ranking: no network but its own doors, fakes for everything outside."""

@@ -1,0 +1,116 @@
+"""The leaf through its real door: what it scores, fills in, refuses and keeps."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import grpc
+import numpy as np
+import pytest
+
+from chassis.testing import eventually
+from modeling.arrays import AnyArray
+from protos.ranker.v1 import ranker_pb2 as pb
+from protos.tensors import numpy_to_tensor, tensor_to_numpy
+from services.ranker.domain.features import HEADS
+from services.ranker.domain.preprocess import build_tensors
+from services.ranker.domain.ranking import PinFeatures, UserSequence
+from services.ranker.offline.fit_ranker import FittedRanker
+from services.ranker.tests.running_ranker import World, rank
+from services.ranker.tests.world import NOW_MS, candidates, event, pin_id, vector
+
+
+def _tensors(numbers: list[int], history: list[int]) -> dict[str, AnyArray]:
+    pins = {pin_id(n): PinFeatures(vector(n), NOW_MS - 10_000_000, 0) for n in {*numbers, *history}}
+    return build_tensors(candidates(numbers, popular=2.0), [event(n) for n in history], pins, NOW_MS)
+
+
+async def _score(leaf: Any, tensors: Mapping[str, AnyArray]) -> pb.ScoreResponse:
+    inputs = {name: numpy_to_tensor(value) for name, value in tensors.items()}
+    response: pb.ScoreResponse = await leaf.Score(pb.ScoreRequest(model="ranker", inputs=inputs), timeout=5)
+    return response
+
+
+def _save(response: pb.ScoreResponse) -> AnyArray:
+    return tensor_to_numpy(response.outputs["save"])
+
+
+async def test_the_history_decides_which_taste_is_ranked_first(tmp_path: Path, fitted: FittedRanker) -> None:
+    world = World(tmp_path)
+    release = await world.release(fitted)
+    numbers = list(range(40, 60))
+    async with world.leaf() as (leaf, _):
+        for taste in (0, 1):
+            response = await _score(leaf, _tensors(numbers, [n + taste for n in (2, 8, 14, 20, 26)]))
+            save = _save(response)
+            liked = np.asarray([number % 2 == taste for number in numbers])
+            assert save[liked].mean() > save[~liked].mean()
+            assert set(response.outputs) == set(HEADS)
+            assert response.model_version == release.version
+
+
+async def test_absent_and_broken_inputs_take_defaults_and_are_counted(tmp_path: Path, fitted: FittedRanker) -> None:
+    world = World(tmp_path)
+    await world.release(fitted)
+    async with world.leaf() as (leaf, _):
+        tensors = _tensors([1, 2, 3], [4])
+        del tensors["candidate_age_s"]
+        tensors["candidate_content"] = np.full_like(tensors["candidate_content"], np.nan)
+        tensors["score_popular"] = np.asarray([np.inf, 1.0, 1.0], dtype=np.float32)
+        response = await _score(leaf, tensors)
+        assert list(response.defaulted_inputs) == ["candidate_age_s"]
+        assert all(np.isfinite(tensor_to_numpy(tensor)).all() for tensor in response.outputs.values())
+        misshapen = {**_tensors([1, 2, 3], []), "candidate_price": np.zeros(7, dtype=np.float32)}
+        assert list((await _score(leaf, misshapen)).defaulted_inputs) == ["candidate_price"]
+
+
+async def test_a_candidate_never_changes_another_ones_score(tmp_path: Path, fitted: FittedRanker) -> None:
+    world = World(tmp_path)
+    await world.release(fitted)
+    async with world.leaf() as (leaf, _):
+        together = _save(await _score(leaf, _tensors([1, 2, 3], [4, 5])))
+        alone = [_save(await _score(leaf, _tensors([n], [4, 5])))[0] for n in (1, 2, 3)]
+    np.testing.assert_allclose(np.asarray(together, dtype=np.float32), alone, rtol=1e-4)
+
+
+async def test_without_a_model_the_leaf_says_unavailable(tmp_path: Path) -> None:
+    async with World(tmp_path).leaf() as (leaf, _):
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            await _score(leaf, _tensors([1], []))
+    assert refused.value.code() == grpc.StatusCode.UNAVAILABLE
+
+
+async def test_a_request_without_candidates_is_invalid(tmp_path: Path, fitted: FittedRanker) -> None:
+    world = World(tmp_path)
+    await world.release(fitted)
+    async with world.leaf() as (leaf, _):
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            await _score(leaf, {})
+    assert refused.value.code() == grpc.StatusCode.INVALID_ARGUMENT
+
+
+@pytest.mark.parametrize("broken", ["model__pt", "module_info__json", "calibration__json", "golden__npz"])
+async def test_a_broken_bundle_keeps_the_model_in_use(tmp_path: Path, fitted: FittedRanker, broken: str) -> None:
+    world = World(tmp_path)
+    first = await world.release(fitted)
+    async with world.leaf() as (leaf, _):
+        await world.release(fitted, **{broken: b"{}"})
+        second = await world.release(fitted, note__txt=b"a good one")
+
+        async def is_second() -> bool:
+            return (await _score(leaf, _tensors([1], []))).model_version == second.version
+
+        await eventually(is_second)
+    assert first.version != second.version
+
+
+async def test_root_and_leaf_together_rank_by_taste(tmp_path: Path, fitted: FittedRanker) -> None:
+    world = World(tmp_path)
+    release = await world.release(fitted)
+    world.sequences.by_user["ann"] = UserSequence(tuple(event(n) for n in (3, 9, 15, 21, 27)), 1)
+    async with world.leaf() as (_, address), world.root(leaf_target=address) as root:
+        response = await rank(root, list(range(40, 60)))
+    assert not response.degradations
+    assert response.versions.by_artifact == {"model:ranker": release.version}
+    top = [int(pin.pin_id[-3:]) % 2 for pin in response.pins[:10]]
+    assert sum(top) >= 8

@@ -1,0 +1,79 @@
+"""Training: no label among its own inputs, served rows are used, a better-than-chance model comes out."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from chassis.bundles import BundleStore
+from modeling.interactions import collect, leave_last_out
+from modeling.tests.dataset_files import write_dataset
+from services.ranker.domain.features import HEADS, NO_SCORE
+from services.ranker.offline.examples import PADDING, RequestSampler
+from services.ranker.offline.fit_ranker import FittedRanker
+from services.ranker.offline.retrieval_features import cross_fit
+from services.ranker.offline.served_examples import served_requests
+from services.ranker.offline.train import main
+from services.ranker.outbound.model_files import read_ranker
+from services.ranker.tests.world import served_table, training_data
+
+
+def test_negatives_are_pins_the_user_never_engaged_with() -> None:
+    events, _ = leave_last_out(collect(training_data().histories, training_data().pins.pin_ids))
+    models, folds = cross_fit(events, 1)
+    requests = RequestSampler(events, models, folds, max_history=10, seed=1).sample(50)
+    for row in range(len(requests)):
+        pins = requests.pin_RC[row]
+        assert requests.label_RCH[row, 0].any()
+        assert not requests.label_RCH[row, 1:].any()
+        assert pins[0] not in pins[1:]
+    assert (requests.pin_RC != PADDING).mean() > 0.5
+
+
+def test_a_users_scores_come_from_a_model_that_did_not_see_the_user() -> None:
+    data = training_data()
+    events = collect(data.histories, data.pins.pin_ids)
+    changed = collect(
+        [*data.histories[:-1], type(data.histories[0])("user-79", ["pin-000"] * 3, ["save"] * 3, [1, 2, 3])],
+        data.pins.pin_ids,
+    )
+    first, folds = cross_fit(events, 1)
+    second, same_folds = cross_fit(changed, 1)
+    assert (folds == same_folds).all()
+    own_fold = int(folds[-1])
+    np.testing.assert_array_equal(first[own_fold].neighbours.weight_PK, second[own_fold].neighbours.weight_PK)
+    other = (own_fold + 1) % 5
+    assert not np.array_equal(first[other].neighbours.weight_PK, second[other].neighbours.weight_PK)
+
+
+def test_served_requests_carry_what_happened_to_each_pin() -> None:
+    data = training_data()
+    events = collect(data.histories, data.pins.pin_ids)
+    models, folds = cross_fit(events, 1)
+    requests = served_requests(
+        served_table(5), events, models, folds, max_history=10, num_candidates=8, max_requests=100, seed=1
+    )
+    assert requests is not None
+    assert requests.pin_RC.shape == (5, 8)
+    assert requests.label_RCH[..., HEADS.index("save")].sum() == 15
+    assert requests.label_RCH[..., HEADS.index("hide")].sum() == 15
+    assert (requests.score_RCG[requests.pin_RC == PADDING] == NO_SCORE).all()
+    assert (requests.window.time_ms_BL < requests.time_ms_R[:, None]).all(), "a history never looks ahead"
+
+
+def test_the_ranker_is_better_than_chance_and_says_so(fitted: FittedRanker) -> None:
+    report = json.loads(fitted.files["evaluation.json"])
+    assert report["heads"]["save"]["auc"] > 0.6
+    assert report["leave_last_out"]["ranker"]["recall@10"] > 10 / 60
+    assert {"model.pt", "module_info.json", "calibration.json", "golden.npz"} <= fitted.files.keys()
+
+
+def test_the_command_trains_from_files_and_reports_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    dataset = write_dataset(tmp_path / "dataset-test", training_data(num_users=20, served=served_table(10)))
+    options = ["--bundles-uri", str(tmp_path / "bundles"), "--max-requests", "100", "--num-epochs", "1", "--json"]
+    assert main(["--dataset", str(dataset), *options]) == 0
+    report = json.loads(capsys.readouterr().out)
+    (release,) = BundleStore(str(tmp_path / "bundles")).list("ranker")
+    assert report["versions"] == {"ranker": release.version}
+    assert read_ranker(BundleStore(str(tmp_path / "bundles")).open(release), release.version).version == release.version

@@ -1,0 +1,101 @@
+"""Builds the service in one of its two roles: the only file that names concrete classes.
+
+A root must not load torch: it is many and small. So what only a leaf needs is imported inside of its function.
+"""
+
+from chassis.bundles import BundleStore, BundleWatcher
+from chassis.bundles.watcher import Apply
+from chassis.clock import SYSTEM_CLOCK, Clock
+from chassis.grpc.limits import MIB, MethodLimit
+from chassis.kafka.bus import Bus
+from chassis.kafka.topic import Topic
+from chassis.lifecycle import Service
+from chassis.shell import Shell
+from protos import topics
+from protos.contracts import CONTRACTS
+from protos.ranker.v1.ranker_pb2_grpc import (
+    add_RankingServiceServicer_to_server,
+    add_ScoringServiceServicer_to_server,
+)
+from protos.releases import decode_release
+from services.ranker.app.rank import MODEL, Rank, TrimLists
+from services.ranker.config import Config
+from services.ranker.inbound.grpc_root import RankingServer
+from services.ranker.inbound.released_signatures import SignatureReleases
+from services.ranker.outbound.definition_weights import DefinitionWeights
+from services.ranker.outbound.grpc_indexer import GrpcPinFeatures, GrpcSequences
+from services.ranker.outbound.grpc_leaf import GrpcScorer
+from services.ranker.outbound.metrics_meter import MetricsMeter
+from services.ranker.outbound.pin_cache import CachedPinFeatures
+from services.ranker.ports import PinFeatureStore, Scorer, Sequences
+
+ROOT_SERVICE = "corkboard.ranker.v1.RankingService"
+LEAF_SERVICE = "corkboard.ranker.v1.ScoringService"
+MAX_SCORE_BYTES = 16 * MIB  # 2,000 candidates × 512 floats are 4 MB
+
+
+def build(
+    config: Config,
+    *,
+    bus: Bus | None = None,
+    sequences: Sequences | None = None,
+    pins: PinFeatureStore | None = None,
+    scorer: Scorer | None = None,
+    clock: Clock = SYSTEM_CLOCK,
+) -> Service:
+    """The whole service in its configured role; tests hand in fakes for what lies outside of it."""
+    shell = Shell("ranker", config, CONTRACTS, bus=bus, clock=clock)
+    if config.role == "leaf":
+        return _build_leaf(config, shell)
+    return _build_root(config, shell, sequences, pins, scorer)
+
+
+def _build_root(
+    config: Config, shell: Shell, sequences: Sequences | None, pins: PinFeatureStore | None, scorer: Scorer | None
+) -> Service:
+    if sequences is None or pins is None:
+        indexer = shell.channel(config.indexer_target)
+        sequences = sequences or GrpcSequences(
+            indexer, sequence=config.sequence, max_events=config.max_history, timeout_s=config.read_timeout_s
+        )
+        pins = pins or GrpcPinFeatures(indexer, timeout_s=config.read_timeout_s)
+    if scorer is None:
+        scorer = GrpcScorer(shell.channel(config.leaf_target), model=MODEL, timeout_s=config.leaf_timeout_s)
+    cached = CachedPinFeatures(
+        pins, shell.metrics, shell.clock, max_pins=config.pin_cache_max_pins, max_age_s=config.pin_cache_max_age_s
+    )
+    trim_lists, weights = TrimLists(), DefinitionWeights()
+    rank = Rank(sequences, cached, scorer, weights, trim_lists, MetricsMeter(shell.metrics), shell.clock)
+    door = shell.grpc_door(
+        [(add_RankingServiceServicer_to_server, RankingServer(rank, config.rank_timeout_s), ROOT_SERVICE)],
+        {"Rank": MethodLimit(timeout_s=config.rank_timeout_s)},
+    )
+    models = _watcher(shell, topics.MODELS_RELEASED, {MODEL}, SignatureReleases(trim_lists).apply)
+    definitions = _watcher(shell, topics.DEFINITIONS_RELEASED, {"definitions"}, weights.apply)
+    return shell.service(parts=[definitions, models], doors=[door])
+
+
+def _build_leaf(config: Config, shell: Shell) -> Service:
+    import torch
+
+    from services.ranker.app.score import HostedModels, Score
+    from services.ranker.inbound.grpc_leaf import ScoringServer
+    from services.ranker.inbound.released_models import HostReleases
+    from services.ranker.outbound.model_files import read_ranker
+
+    torch.set_num_threads(config.torch_num_threads)
+    models = HostedModels()
+    server = ScoringServer(Score(models), shell.metrics)
+    door = shell.grpc_door(
+        [(add_ScoringServiceServicer_to_server, server, LEAF_SERVICE)],
+        {"Score": MethodLimit(timeout_s=config.rank_timeout_s, max_request_bytes=MAX_SCORE_BYTES)},
+    )
+    releases = _watcher(shell, topics.MODELS_RELEASED, {MODEL}, HostReleases(models, read_ranker).apply)
+    return shell.service(parts=[releases], doors=[door])
+
+
+def _watcher(shell: Shell, topic: Topic, names: set[str], apply: Apply) -> BundleWatcher:
+    store = BundleStore(shell.config.bundles_uri)
+    return BundleWatcher(
+        shell.bus, topic, decode_release, store, names, apply, shell.config.state_dir, shell.metrics, clock=shell.clock
+    )
