@@ -26,8 +26,7 @@ def export_dataset(home: Home, endpoints: Endpoints, name: str, output: Output) 
         "INDEXER_REDIS_URL": f"redis://127.0.0.1:{endpoints.ports.valkey(endpoints.zone_index)}/0",
     }
     arguments = ["services.indexer.offline.export_dataset", "--name", name]
-    report = _job(output, "exporting training data", arguments, settings)
-    return report | {"path": str(report["uri"]).removeprefix("file://")}
+    return _job(output, "exporting training data", arguments, settings)
 
 
 def train(home: Home, endpoints: Endpoints, service: str, dataset: str, output: Output) -> dict[str, Any]:
@@ -41,7 +40,6 @@ def train(home: Home, endpoints: Endpoints, service: str, dataset: str, output: 
         "--release",
         "--kafka-bootstrap",
         endpoints.kafka,
-        "--json",
     ]
     return _job(output, f"training {service}", arguments, {})
 
@@ -75,7 +73,7 @@ def _job(output: Output, what: str, arguments: Sequence[str], settings: dict[str
     output.say(what)
     start_s = time.monotonic()
     done = subprocess.run(  # noqa: S603  # this interpreter, our modules
-        [sys.executable, "-m", *arguments],
+        [sys.executable, "-m", *arguments, "--json"],
         env=os.environ | settings,
         stdout=subprocess.PIPE,
         stderr=None if output.remarks.is_terminal else subprocess.PIPE,

@@ -5,6 +5,7 @@ Shapes: E events, U users, P pins. Events are sorted by user, then by time.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 
@@ -39,7 +40,7 @@ class Interactions:
     def num_pins(self) -> int:
         return len(self.pin_ids)
 
-    @property
+    @cached_property
     def starts(self) -> Ints:
         """First event of each user, and the number of events."""
         return np.searchsorted(self.user_E, np.arange(len(self.user_ids) + 1)).astype(np.int64)

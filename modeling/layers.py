@@ -6,8 +6,8 @@ Shapes: B rows, L history positions, C candidates, D width, T sub-tables.
 import itertools
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn import functional
 
 HASH_PRIMES = (2_654_435_761, 2_246_822_519, 3_266_489_917, 668_265_263)  # odd, so distinct names part in each table
 
@@ -89,7 +89,8 @@ class CandidateAttention(nn.Module):
         """[B, C, D]; `bias_BL` is added to every score (recency, or -inf where there is no event)."""
         keys, values = context
         mask = bias_BL[:, None, None, :].expand(-1, self.num_heads, candidates_BCD.shape[1], -1)
-        heads = F.scaled_dot_product_attention(self._split(self.query(candidates_BCD)), keys, values, attn_mask=mask)
+        queries = self._split(self.query(candidates_BCD))
+        heads = functional.scaled_dot_product_attention(queries, keys, values, attn_mask=mask)
         return torch.as_tensor(self.out(heads.transpose(1, 2).flatten(2)))
 
     def _split(self, rows: Tensor) -> Tensor:

@@ -6,8 +6,8 @@ Shapes: B rows, D width.
 """
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
+from torch.nn import functional
 
 DEFAULT_TEMPERATURE = 0.07
 
@@ -24,7 +24,7 @@ def sampled_softmax(
     is_dropped_BB = false_negatives(user_id_B, item_id_B)
     logits_BB = logits_BB.masked_fill(is_dropped_BB, torch.finfo(logits_BB.dtype).min)
     target_B = torch.arange(len(users_BD), device=users_BD.device)
-    loss_B = F.cross_entropy(logits_BB, target_B, reduction="none")
+    loss_B = functional.cross_entropy(logits_BB, target_B, reduction="none")
     has_negative_B = is_dropped_BB.sum(dim=1) < len(users_BD) - 1
     return (loss_B * has_negative_B).sum() / has_negative_B.sum().clamp(min=1)
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from chassis.errors import Invalid, Overloaded, Unavailable
+from chassis.errors import DeadlineExceeded, Invalid, Overloaded, Unavailable
 from corkboard import feed_client
 from corkboard.commands.output import Output
 from corkboard.evaluation.baselines import Histories, rank_all
@@ -90,7 +90,7 @@ async def _patiently(session: Session, user: str) -> feed_client.Feed:
     for attempt in range(MAX_ATTEMPTS):
         try:
             return await feed_client.get_feed(session, request, with_titles=False)
-        except (Unavailable, Overloaded) as error:
+        except (Unavailable, Overloaded, DeadlineExceeded) as error:
             if attempt == MAX_ATTEMPTS - 1:
                 raise
             await asyncio.sleep(error.retry_after_s or 0.2)

@@ -11,6 +11,7 @@ from protos.ingest.v1 import ingest_pb2
 from protos.pins.v1 import pins_pb2
 
 LAST_EVENT_AGE_MS = 60_000
+ITEM_DIGITS = 8
 
 
 @dataclass(frozen=True)
@@ -22,10 +23,18 @@ class Rating:
     rating: float
     time_s: int
 
+    @property
+    def event_id(self) -> str:
+        """A user rates an item once, so the pair names the rating for ever: importing again changes nothing.
+
+        The padding makes the order of ids that of the items' numbers, which orders ratings of the same second.
+        """
+        return f"ml-{self.user}-{self.item.zfill(ITEM_DIGITS)}"
+
 
 @dataclass(frozen=True)
 class MovieLens:
-    """The data set in memory. `ratings` are in time order, ties by user then item."""
+    """The data set in memory. `ratings` are in time order; equal times are ordered by the item's number."""
 
     ratings: list[Rating]
     pins: list[pins_pb2.Pin]
@@ -34,7 +43,7 @@ class MovieLens:
     def read(cls, folder: Path, now_ms: int) -> "MovieLens":
         """Raises: NotFound when a file is missing, Invalid when a line does not fit."""
         inter, item = _one_file(folder, ".inter"), _one_file(folder, ".item")
-        ratings = sorted(_ratings(inter), key=lambda rating: (rating.time_s, rating.user, rating.item))
+        ratings = sorted(_ratings(inter), key=lambda rating: (rating.time_s, rating.event_id))
         return cls(ratings, list(_pins(item, now_ms)))
 
     def held_out(self) -> dict[str, Rating]:
@@ -55,14 +64,9 @@ def pin_id(item: str) -> str:
     return f"ml-pin-{item}"
 
 
-def event_id(user: str, item: str) -> str:
-    """A user rates an item once, so the pair names the event for ever: importing again changes nothing."""
-    return f"ml-{user}-{item}"
-
-
 def _event(rating: Rating, shift_ms: int) -> ingest_pb2.Event:
     return ingest_pb2.Event(
-        event_id=event_id(rating.user, rating.item),
+        event_id=rating.event_id,
         user_id=user_id(rating.user),
         event_type="rating",
         event_time_ms=rating.time_s * 1000 + shift_ms,

@@ -8,7 +8,7 @@ from typing import Any
 
 from chassis.clock import SYSTEM_CLOCK
 from corkboard.commands.output import Output
-from corkboard.movielens.reader import MovieLens, event_id, pin_id
+from corkboard.movielens.reader import MovieLens, pin_id
 from corkboard.publishing import publish_events, publish_pins
 from corkboard.readable import ENGAGEMENT, USERS_PER_CALL, wait_for_events, wait_for_pins
 from corkboard.session import Session
@@ -22,7 +22,7 @@ Row = tuple[int, str, str, str]
 
 async def replay(session: Session, data: MovieLens, output: Output, *, hold_out_last: bool) -> dict[str, Any]:
     """Publish pins, then events in time order; compare what is readable with what was sent."""
-    held_out = {event_id(rating.user, rating.item) for rating in data.held_out().values()} if hold_out_last else set()
+    held_out = {rating.event_id for rating in data.held_out().values()} if hold_out_last else set()
     events = [event for event in data.events(SYSTEM_CLOCK.now_ms()) if event.event_id not in held_out]
     with output.progress("films", len(data.pins)) as advance:
         await publish_pins(session, data.pins, advance)

@@ -2,7 +2,7 @@
 
 import json
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -91,15 +91,27 @@ class TraceStore:
         """All spans that began at or after `start_ns`."""
         return self._select("where start_ns >= ? order by start_ns", [start_ns])
 
-    def linked_traces(self, trace_id: str) -> list[str]:
-        """Traces that this one links to, and traces that link to it."""
+    def links_from(self, trace_id: str) -> list[str]:
+        """Other traces that spans of this one link to, the newest first."""
+        query = (
+            "select l.to_trace_id from links l left join spans s on s.trace_id = l.to_trace_id and"
+            " s.span_id = l.to_span_id where l.trace_id = ? group by l.to_trace_id order by max(s.start_ns) desc"
+        )
+        return self._trace_ids(query, [trace_id], trace_id)
+
+    def links_to(self, trace_id: str, span_names: Sequence[str] = ("%",)) -> list[str]:
+        """Other traces with spans of such names (SQL patterns) that link to this one, the newest first."""
+        names = " or ".join("s.name like ?" for _ in span_names)
+        query = (
+            "select l.trace_id from links l join spans s on s.trace_id = l.trace_id and s.span_id = l.span_id"  # noqa: S608 - only the number of patterns varies
+            f" where l.to_trace_id = ? and ({names}) group by l.trace_id order by max(s.start_ns) desc"
+        )
+        return self._trace_ids(query, [trace_id, *span_names], trace_id)
+
+    def _trace_ids(self, query: str, arguments: list[Any], without: str) -> list[str]:
         with closing(self._connect()) as connection:
-            rows = connection.execute(
-                "select distinct to_trace_id from links where trace_id = ? union"
-                " select distinct trace_id from links where to_trace_id = ?",
-                [trace_id, trace_id],
-            ).fetchall()
-        return [row[0] for row in rows if row[0] != trace_id]
+            rows = connection.execute(query, arguments).fetchall()
+        return [row[0] for row in rows if row[0] != without]
 
     def _select(self, where: str, arguments: list[Any]) -> list[SpanRow]:
         with closing(self._connect()) as connection:

@@ -9,7 +9,9 @@ from rich.text import Text
 
 from corkboard.traces.store import SpanRow, TraceStore
 
-MAX_JOINED_TRACES = 6
+MAX_JOINED_TRACES = 2  # in each direction; the newest first
+MAX_TAIL_NS = 1_000_000_000  # what ends later than this after the first span is cut off in the picture
+CARRIER_SPANS = ("flush %", "process %")
 BAR_WIDTH = 36
 COLOURS = ("cyan", "green", "magenta", "yellow", "blue", "red", "bright_cyan", "bright_green", "bright_magenta")
 
@@ -29,17 +31,12 @@ class JoinedTrace:
 
 
 def join(store: TraceStore, trace_id: str) -> JoinedTrace:
-    """Read `trace_id` and, breadth first, what is linked with it."""
-    found, queue = {trace_id}, [trace_id]
-    order: list[str] = []
-    while queue and len(order) < MAX_JOINED_TRACES:
-        current = queue.pop(0)
-        for other in store.linked_traces(current):
-            if other not in found:
-                found.add(other)
-                order.append(other)
-                queue.append(other)
-    return JoinedTrace(store.trace(trace_id), [store.trace(other) for other in order[:MAX_JOINED_TRACES]])
+    """Read `trace_id`, what it links to, what links to it, and the envelopes that carried what it links to."""
+    causes = store.links_from(trace_id)[:MAX_JOINED_TRACES]
+    carriers = [carrier for cause in causes for carrier in store.links_to(cause, CARRIER_SPANS)]
+    effects = store.links_to(trace_id)[:MAX_JOINED_TRACES]
+    others = [other for other in dict.fromkeys([*causes, *carriers, *effects]) if other != trace_id]
+    return JoinedTrace(store.trace(trace_id), [store.trace(other) for other in others])
 
 
 def draw(trace: JoinedTrace) -> RenderableType:
@@ -56,7 +53,8 @@ def _colours(services: Iterable[str]) -> dict[str, str]:
 
 def _one(spans: Sequence[SpanRow], title: str, colours: dict[str, str]) -> Table:
     start_ns = min(span.start_ns for span in spans)
-    total_ns = max(1, max(span.end_ns for span in spans) - start_ns)
+    root_end_ns = min(spans, key=lambda span: span.start_ns).end_ns
+    total_ns = max(1, min(max(span.end_ns for span in spans), root_end_ns + MAX_TAIL_NS) - start_ns)
     table = Table(title=f"{title} {spans[0].trace_id}", title_justify="left", box=None, pad_edge=False)
     for heading, options in (("service", {}), ("span", {"overflow": "fold"}), ("ms", {"justify": "right"}), ("", {})):
         table.add_column(heading, **options)  # type: ignore[arg-type]
@@ -74,7 +72,7 @@ def _short(name: str) -> str:
 
 
 def _bar(span: SpanRow, start_ns: int, total_ns: int, colour: str) -> Text:
-    before = int(BAR_WIDTH * (span.start_ns - start_ns) / total_ns)
+    before = min(BAR_WIDTH - 1, int(BAR_WIDTH * (span.start_ns - start_ns) / total_ns))
     length = max(1, round(BAR_WIDTH * (span.end_ns - span.start_ns) / total_ns))
     return Text(" " * before + "━" * min(length, BAR_WIDTH - before or 1), style=colour)
 

@@ -17,7 +17,8 @@ def draw(topic: int, num_topics: int, seed: int) -> bytes:
     across = np.linspace(0.6, 1.1, SIDE_PX)
     pixels = np.clip(base[None, None, :] * (across[:, None, None] * 0.7 + across[None, :, None] * 0.3), 0, 255)
     for _ in range(int(random.integers(1, 4))):
-        x, y, size = [*random.integers(0, SIDE_PX - 8, 2).tolist(), int(random.integers(4, 12))]
+        x, y = (int(corner) for corner in random.integers(0, SIDE_PX - 8, 2))
+        size = int(random.integers(4, 12))
         pixels[y : y + size, x : x + size] = random.integers(0, 255, 3)
     return _png(pixels.astype(np.uint8))
 

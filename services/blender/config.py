@@ -19,7 +19,7 @@ class Config(ServiceConfig):
         default=32, ge=1, le=1_024, description="feeds at once; one takes about 7 ms of CPU, more would all be late"
     )
     answer_margin_ms: int = Field(default=25, ge=0, le=1_000, description="kept free at the end to send the answer")
-    session_timeout_ms: int = Field(default=25, ge=1, le=1_000, description="cap of one session read or write")
+    session_timeout_ms: int = Field(default=50, ge=1, le=1_000, description="cap of one session read or write")
     session_ttl_s: int = Field(default=900, ge=10, le=86_400, description="how long a session can be continued")
     explanation_ttl_s: int = Field(default=86_400, ge=60, le=604_800, description="how long a feed can be explained")
     page_token_key: str = Field(

@@ -29,10 +29,10 @@ from services.blender.inbound.page_tokens import PageTokens
 from services.blender.outbound.grpc_cg import GrpcCandidates
 from services.blender.outbound.grpc_indexer import GrpcIndexer
 from services.blender.outbound.grpc_ranker import GrpcRanker
+from services.blender.outbound.in_memory_served_log import Explanations, QueuedServedLog, Sink
 from services.blender.outbound.kafka_served_feeds import KafkaServedFeeds
 from services.blender.outbound.redis_explanations import RedisExplanations
 from services.blender.outbound.redis_sessions import RedisSessions
-from services.blender.outbound.served_log import Explanations, QueuedServedLog, Sink
 from services.blender.ports import SessionStore
 
 FEED_SERVICE = "corkboard.blender.v1.FeedService"

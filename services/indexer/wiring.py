@@ -27,6 +27,7 @@ from services.indexer.inbound.grpc_features import FeatureServicer
 from services.indexer.inbound.grpc_sequences import SequenceServicer
 from services.indexer.inbound.kafka_lake import LAKE_GROUP, LAKE_TOPICS, MAX_RECORDS, LakeConsumer
 from services.indexer.inbound.kafka_online import ONLINE_TOPICS, OnlineConsumer
+from services.indexer.inbound.resources import resource_of
 from services.indexer.outbound.iceberg_lake import IcebergLake
 from services.indexer.outbound.redis_connection import RedisConnection
 from services.indexer.outbound.redis_pins import RedisPinStore
@@ -37,6 +38,7 @@ from services.indexer.outbound.redis_users import RedisUserStore
 from services.indexer.ports import Lake, PinStore, SequenceStore, UserStore
 
 PACKAGE = "corkboard.indexer.v1"
+MAX_CONNECTIONS = 1_024  # one per call inside; the door takes no more
 LIMITS = {
     "BatchGetSequences": MethodLimit(timeout_s=10.0, max_concurrent=32),
     "BatchGetPins": MethodLimit(timeout_s=5.0, max_concurrent=128, max_request_bytes=MIB),
@@ -74,7 +76,10 @@ def build(
 
 def redis_store(config: Config, clock: Clock = SYSTEM_CLOCK) -> OnlineStore:
     """The online store of this zone."""
-    client = RedisClient(config.redis_url, timeout_s=config.write_timeout_s, connect_timeout_s=config.read_timeout_s)
+    client = RedisClient(
+        config.redis_url, timeout_s=config.write_timeout_s, connect_timeout_s=config.read_timeout_s,
+        max_connections=MAX_CONNECTIONS,
+    )
     connection = RedisConnection(
         client, read_timeout_s=config.read_timeout_s, write_timeout_s=config.write_timeout_s
     )
@@ -106,7 +111,7 @@ def _online(shell: Shell, config: Config, store: OnlineStore) -> tuple[list[Part
     door = shell.grpc_door([
         (rpc.add_SequenceServiceServicer_to_server, sequences, f"{PACKAGE}.SequenceService"),
         (rpc.add_FeatureServiceServicer_to_server, features, f"{PACKAGE}.FeatureService"),
-    ], LIMITS)
+    ], LIMITS, resource_of)
     return [*([store.part] if store.part else []), watcher, consuming], door
 
 

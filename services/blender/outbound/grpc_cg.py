@@ -7,7 +7,7 @@ from protos.cg.v1 import cg_pb2 as pb
 from protos.cg.v1.cg_pb2_grpc import RetrievalServiceStub
 from services.blender.domain.candidate import POPULAR, Candidate
 from services.blender.domain.feed_request import FeedRequest
-from services.blender.outbound.served_feed_messages import degradations_of
+from services.blender.outbound.grpc_messages import degradations_of
 from services.blender.ports import Retrieved
 
 NOBODY = "nobody"  # a user id without history, for lists that are nobody's

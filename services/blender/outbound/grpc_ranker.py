@@ -8,7 +8,7 @@ from protos.ranker.v1 import ranker_pb2 as pb
 from protos.ranker.v1.ranker_pb2_grpc import RankingServiceStub
 from services.blender.domain.candidate import Candidate
 from services.blender.domain.feed_request import FeedRequest
-from services.blender.outbound.served_feed_messages import degradations_of, events_of
+from services.blender.outbound.grpc_messages import degradations_of, events_of
 from services.blender.ports import Ranking, Score
 
 

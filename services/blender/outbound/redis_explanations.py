@@ -5,7 +5,7 @@ import cramjam
 from chassis.errors import Corrupt, NotFound
 from chassis.redis.client import RedisClient, translated
 from services.blender.domain.served_feed import ServedFeed
-from services.blender.outbound import served_feed_messages
+from services.blender.outbound import kafka_served_feed_messages
 
 PREFIX = "blender:explain:"
 STORE = "the store of explanations"
@@ -26,7 +26,7 @@ class RedisExplanations:
             raise NotFound(f"no feed with request id {request_id} in the last {self._ttl_s} s",
                            field="request_id", reason="unknown_request_id")
         try:
-            return served_feed_messages.decode(bytes(cramjam.zstd.decompress(packed)))
+            return kafka_served_feed_messages.decode(bytes(cramjam.zstd.decompress(packed)))
         except cramjam.DecompressionError as error:
             raise Corrupt(f"explanation of {request_id} is damaged: {error}") from error
 

@@ -3,7 +3,7 @@
 from chassis.errors import Corrupt, NotFound
 from chassis.redis.client import RedisClient, translated
 from services.blender.domain.session import Session
-from services.blender.outbound import session_bytes
+from services.blender.outbound import redis_session_bytes
 
 PREFIX = "blender:session:"
 STORE = "the session store"
@@ -22,13 +22,13 @@ class RedisSessions:
         if packed is None:
             raise NotFound(f"session {session_id} has no page {page}", reason="session_lost")
         try:
-            return session_bytes.decode(packed)
+            return redis_session_bytes.decode(packed)
         except Corrupt as error:
             raise NotFound(f"session {session_id} is damaged: {error}", reason="session_lost") from error
 
     async def save(self, session_id: str, page: int, session: Session) -> None:
         """See SessionStore."""
-        packed = session_bytes.encode(session)
+        packed = redis_session_bytes.encode(session)
         async with translated(STORE):
             await self._redis.connection.set(_key(session_id, page), packed, ex=self._ttl_s)
 

@@ -5,7 +5,7 @@ import asyncio
 from chassis.errors import NotFound, Unavailable
 from services.blender.domain.served_feed import ServedFeed
 from services.blender.domain.session import Session
-from services.blender.outbound import served_feed_messages, session_bytes
+from services.blender.outbound import kafka_served_feed_messages, redis_session_bytes
 
 
 class InMemorySessions:
@@ -19,11 +19,11 @@ class InMemorySessions:
         await self._meet()
         if (session_id, page) not in self.packed:
             raise NotFound(f"session {session_id} has no page {page}", reason="session_lost")
-        return session_bytes.decode(self.packed[session_id, page])
+        return redis_session_bytes.decode(self.packed[session_id, page])
 
     async def save(self, session_id: str, page: int, session: Session) -> None:
         await self._meet()
-        self.packed[session_id, page] = session_bytes.encode(session)
+        self.packed[session_id, page] = redis_session_bytes.encode(session)
 
     async def _meet(self) -> None:
         if self.mood == "away":
@@ -42,7 +42,7 @@ class InMemoryExplanations:
     async def load(self, request_id: str) -> ServedFeed:
         if request_id not in self.encoded:
             raise NotFound(f"no feed with request id {request_id}", field="request_id")
-        return served_feed_messages.decode(self.encoded[request_id])
+        return kafka_served_feed_messages.decode(self.encoded[request_id])
 
     async def save(self, feed: ServedFeed, encoded: bytes) -> None:
         if self.mood == "hang":

@@ -23,6 +23,7 @@ from services.blender.tests.in_memory_stores import InMemoryExplanations, InMemo
 from services.blender.wiring import build
 
 TOKEN_KEY = "a key of the tests"
+TIMEOUT_MS = 1_000  # a busy machine must not turn a test of something else into one of deadlines
 
 
 @dataclass
@@ -79,7 +80,8 @@ async def running_blender(
         }
         config = Config(**{
             "grpc_port": 0, "admin_port": 0, "bundles_uri": str(directory / "bundles"), "page_token_key": TOKEN_KEY,
-            "state_dir": str(directory / "state"), "get_feed_timeout_ms": 400, **defaults, **settings,
+            "state_dir": str(directory / "state"), "get_feed_timeout_ms": TIMEOUT_MS,
+            "session_timeout_ms": TIMEOUT_MS, **defaults, **settings,
         })
         service = build(config, bus=bus, sessions=sessions_in or sessions, explanations=explanations)
         async with service:

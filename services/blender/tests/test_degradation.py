@@ -104,7 +104,7 @@ async def test_without_any_features_the_order_is_that_of_relevance(tmp_path: Pat
 
 @pytest.mark.parametrize("victims", [("indexer",), ("cg",), ("ranker",), ("indexer", "cg", "ranker")])
 async def test_hanging_peers_never_take_the_deadline_with_them(tmp_path: Path, victims: tuple[str, ...]) -> None:
-    async with running_blender(tmp_path, get_feed_timeout_ms=250) as blender:
+    async with running_blender(tmp_path, get_feed_timeout_ms=400) as blender:
         await blender.feed(user_id="bob")
         for victim in victims:
             getattr(blender.peers, victim).mood = "hang"
@@ -114,7 +114,7 @@ async def test_hanging_peers_never_take_the_deadline_with_them(tmp_path: Path, v
         took_s = time.perf_counter() - started_s
         assert len(response.items) == 25
         assert set(victims) <= levels_of(response).keys()
-        assert took_s < 0.27
+        assert took_s < 0.5, "and the door itself would have refused after 0.42 s"
 
 
 async def test_a_short_deadline_of_the_client_is_kept(blender: RunningBlender) -> None:
@@ -138,11 +138,11 @@ async def test_peers_that_are_stopped_from_the_start_leave_time_for_the_rest(tmp
     with deaf_port() as port:
         target = f"127.0.0.1:{port}"
         async with running_blender(
-            tmp_path, get_feed_timeout_ms=250, indexer_target=target, ranker_target=target
+            tmp_path, get_feed_timeout_ms=400, indexer_target=target, ranker_target=target
         ) as blender:
             started_s = time.perf_counter()
             response = await blender.feed()
-            assert time.perf_counter() - started_s < 0.27
+            assert time.perf_counter() - started_s < 0.5
             assert len(response.items) == 25
             assert {"indexer", "ranker"} <= levels_of(response).keys()
 

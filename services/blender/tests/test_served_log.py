@@ -10,8 +10,8 @@ from chassis.testing import InMemoryBus, eventually
 from protos.blender.v1 import blender_pb2 as pb
 from protos.topics import FEEDS_SERVED
 from services.blender.domain.served_feed import ServedFeed
+from services.blender.outbound.in_memory_served_log import QueuedServedLog, Sink
 from services.blender.outbound.kafka_served_feeds import KafkaServedFeeds
-from services.blender.outbound.served_log import QueuedServedLog, Sink
 from services.blender.tests.running_blender import RunningBlender
 from services.blender.tests.test_stores import feed
 

@@ -9,8 +9,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn import functional
 
 from modeling.layers import AttentionPool, Mlp
 from modeling.signature import Signature, TensorSpec
@@ -65,7 +65,7 @@ class TwoTower(nn.Module):
 
     def item_vectors(self, pins_PD: Tensor) -> Tensor:
         """Unit vectors of pins [P, V]."""
-        return F.normalize(self.item_mlp(pins_PD), dim=-1)
+        return functional.normalize(self.item_mlp(pins_PD), dim=-1)
 
     def user_vectors(self, pins_BLD: Tensor, type_BL: Tensor, is_real_BL: Tensor) -> Tensor:
         """Unit vectors of users [B, V]; histories are right-aligned: the newest event is the last position."""
@@ -80,7 +80,7 @@ class TwoTower(nn.Module):
         last_BD = rows_BLD[:, -1] * is_real_BL[:, -1:]
         vectors_BV = self.user_mlp(torch.cat([attended_BD, mean_BD, last_BD], dim=-1))
         has_history_B1 = is_real_BL.any(dim=1, keepdim=True)
-        return F.normalize(torch.where(has_history_B1, vectors_BV, self.no_history), dim=-1)
+        return functional.normalize(torch.where(has_history_B1, vectors_BV, self.no_history), dim=-1)
 
 
 def signature(settings: TwoTowerSettings) -> Signature:

@@ -8,7 +8,7 @@ import pyarrow as pa
 from services.indexer.domain.event_order import joined
 from services.indexer.domain.pins import PIN_SCHEMA
 from services.indexer.domain.row_codec import RowCodec
-from services.indexer.outbound import keys
+from services.indexer.outbound import redis_keys
 from services.indexer.outbound.redis_connection import RedisConnection
 from services.indexer.outbound.redis_rows import RedisRows
 from services.indexer.outbound.redis_scripts import Call, script
@@ -31,24 +31,24 @@ class RedisPinStore:
         encoded = self._codec.encode(pins.rows)
         pin_ids = pins.rows.column("pin_id").to_pylist()
         versions = zip(pins.published_times_ms, pins.enriched_times_ms, strict=True)
-        calls = [Call(self._put_newer, (keys.pin(pin_id),), (_VERSION.pack(*version) + row, _VERSION.size, ""))
+        calls = [Call(self._put_newer, (redis_keys.pin(pin_id),), (_VERSION.pack(*version) + row, _VERSION.size, ""))
                  for pin_id, version, row in zip(pin_ids, versions, encoded, strict=True)]
         if calls:
             await self._connection.write([self._rows.remember(PIN_SCHEMA), *calls])
 
     async def delete(self, pin_ids: Sequence[str]) -> None:
         if pin_ids:
-            await self._connection.write([("DEL", keys.pin(pin_id)) for pin_id in pin_ids])
+            await self._connection.write([("DEL", redis_keys.pin(pin_id)) for pin_id in pin_ids])
 
     async def read(self, pin_ids: Sequence[str], columns: Sequence[str]) -> pa.RecordBatch:
         schema = pa.schema([PIN_SCHEMA.field(name) for name in columns])
         if not pin_ids:
             return pa.RecordBatch.from_pylist([], schema=schema)
         weight = 1 + len(pin_ids) // READS_PER_LIMIT
-        [values] = await self._connection.read([("MGET", *map(keys.pin, pin_ids))], weight=weight)
+        [values] = await self._connection.read([("MGET", *map(redis_keys.pin, pin_ids))], weight=weight)
         data = b"".join([value[_VERSION.size:] for value in values if value is not None])
         return joined(await self._rows.decode(data, columns), schema)
 
     async def pin_ids(self) -> AsyncIterator[str]:
-        async for key in self._connection.keys(f"{keys.PIN_PREFIX}*"):
-            yield key.decode().removeprefix(keys.PIN_PREFIX)
+        async for key in self._connection.keys(f"{redis_keys.PIN_PREFIX}*"):
+            yield key.decode().removeprefix(redis_keys.PIN_PREFIX)

@@ -7,7 +7,7 @@ import pyarrow as pa
 from chassis.errors import Corrupt
 from protos import event_schema
 from services.indexer.domain.row_codec import RowCodec, row_starts, schema_id
-from services.indexer.outbound import keys
+from services.indexer.outbound import redis_keys
 from services.indexer.outbound.redis_connection import RedisConnection
 from services.indexer.outbound.redis_scripts import Argument
 
@@ -23,7 +23,7 @@ class RedisRows:
         """The command that makes rows of this schema readable; sent with every write, so that a flush heals."""
         codec = RowCodec(schema)
         self._codecs[codec.schema_id] = codec
-        return ("HSETNX", keys.SCHEMAS, codec.schema_id, codec.schema.serialize().to_pybytes())
+        return ("HSETNX", redis_keys.SCHEMAS, codec.schema_id, codec.schema.serialize().to_pybytes())
 
     async def decode(self, data: bytes, columns: Collection[str] | None = None) -> list[pa.RecordBatch]:
         """The rows with those of `columns` (None: all) that they have. Raises: Corrupt, Unavailable."""
@@ -39,7 +39,7 @@ class RedisRows:
         return event_schema.ACCEPTED.field(name)
 
     async def _load(self, found: bytes) -> RowCodec:
-        [content] = await self._connection.read([("HGET", keys.SCHEMAS, found)])
+        [content] = await self._connection.read([("HGET", redis_keys.SCHEMAS, found)])
         if content is None:
             raise Corrupt(f"rows of schema {found.hex()}, which nobody remembered", reason="unknown_schema")
         schema = pa.ipc.read_schema(pa.py_buffer(content))

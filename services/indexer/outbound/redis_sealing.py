@@ -18,7 +18,7 @@ from services.indexer.domain.buckets import (
 from services.indexer.domain.column_blob import from_blob, to_blob
 from services.indexer.domain.event_order import joined
 from services.indexer.domain.writes import SequenceRows
-from services.indexer.outbound import keys
+from services.indexer.outbound import redis_keys
 from services.indexer.outbound.redis_connection import RedisConnection
 from services.indexer.outbound.redis_rows import RedisRows
 from services.indexer.outbound.redis_scripts import Argument, Call, script
@@ -90,13 +90,13 @@ class RedisSealing:
         return _Plan(kept, blobs, gone, forgotten, floor_of(gone))
 
     async def _state(self, user_id: str, sequence: str, *, with_blobs: bool) -> _State:
-        names = (keys.buckets(user_id, sequence), keys.head(user_id, sequence))
+        names = (redis_keys.buckets(user_id, sequence), redis_keys.head(user_id, sequence))
         [answer] = await self._connection.write([Call(self._plan_script, names, (int(with_blobs),))])
         generation, index, num_head, head, blobs = answer
         return _State(generation, from_index(index), int(num_head), head, blobs)
 
     async def _load(self, user_id: str, sequence: str, buckets: list[Bucket]) -> list[pa.RecordBatch]:
-        name = keys.buckets(user_id, sequence)
+        name = redis_keys.buckets(user_id, sequence)
         blobs = await self._connection.write([("HGET", name, _field(bucket)) for bucket in buckets])
         return [from_blob(blob) for blob in blobs if blob is not None]  # one gone by now makes the swap refuse
 
@@ -104,7 +104,7 @@ class RedisSealing:
         floor: tuple[Argument, Argument] = ("", "")
         if plan.floor is not None:
             floor = (plan.floor.event_time_ms, plan.floor.event_id)
-        names = (keys.buckets(user_id, sequence), keys.head(user_id, sequence), keys.ids(user_id, sequence))
+        names = [name(user_id, sequence) for name in (redis_keys.buckets, redis_keys.head, redis_keys.ids)]
         arguments: list[Argument] = [state.generation, len(state.head), state.num_head, to_index(plan.buckets), *floor]
         arguments += [len(plan.blobs), *(part for blob in plan.blobs.items() for part in blob)]
         arguments += [len(plan.gone), *map(_field, plan.gone)]

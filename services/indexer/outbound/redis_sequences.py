@@ -1,5 +1,6 @@
 """Sequences in Redis or Valkey: an append buffer and closed columnar buckets per user and sequence."""
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 
@@ -12,7 +13,7 @@ from services.indexer.domain.event_order import ID, TIME, in_order, joined, newe
 from services.indexer.domain.row_codec import RowCodec
 from services.indexer.domain.users import ACTED_WINDOW_MS, MAX_PINS
 from services.indexer.domain.writes import AppendCounts, AppendReport, EnvelopeWrites, PinTimes, SequenceRows
-from services.indexer.outbound import keys
+from services.indexer.outbound import redis_keys
 from services.indexer.outbound.redis_connection import RedisConnection
 from services.indexer.outbound.redis_rows import RedisRows
 from services.indexer.outbound.redis_scripts import Argument, Call, script
@@ -58,15 +59,19 @@ class RedisSequenceStore:
     async def read(self, queries: Sequence[SequenceQuery]) -> list[StoredSequence]:
         calls = [self._read_call(query) for query in queries]
         answers = await self._connection.read(calls, weight=1 + len(queries) // READS_PER_LIMIT)
-        return [await self._stored(query, answer) for query, answer in zip(queries, answers, strict=True)]
+        found = []
+        for query, answer in zip(queries, answers, strict=True):
+            found.append(await self._stored(query, answer))
+            await asyncio.sleep(0)  # a thousand users take a second to decode: other calls go in between
+        return found
 
     async def user_ids(self, sequence: str) -> AsyncIterator[str]:
-        async for key in self._connection.keys(keys.buckets("*", sequence)):
-            yield keys.user_of(key, sequence)
+        async for key in self._connection.keys(redis_keys.buckets("*", sequence)):
+            yield redis_keys.user_of(key, sequence)
 
     def _read_call(self, query: SequenceQuery) -> Call:
         user_id, sequence = query.user_id, query.sequence
-        names = (keys.user(user_id), keys.buckets(user_id, sequence), keys.head(user_id, sequence))
+        names = (redis_keys.user(user_id), redis_keys.buckets(user_id, sequence), redis_keys.head(user_id, sequence))
         return Call(self._read, names, (query.max_events, query.oldest_ms))
 
     async def _stored(self, query: SequenceQuery, answer: tuple[bytes, int, bytes, list[bytes]]) -> StoredSequence:
@@ -96,10 +101,10 @@ class RedisSequenceStore:
         return calls
 
     def _call(self, user_id: str, call: _UserCall) -> Call:
-        names = [keys.user(user_id), keys.acted(user_id), keys.blocked(user_id)]
+        names = [redis_keys.user(user_id), redis_keys.acted(user_id), redis_keys.blocked(user_id)]
         for each in call.sequences:
-            names += [f(user_id, each.sequence) for f in (keys.buckets, keys.head, keys.ids)]
-        names += [keys.seen(user_id, surface) for surface in call.surfaces]
+            names += [f(user_id, each.sequence) for f in (redis_keys.buckets, redis_keys.head, redis_keys.ids)]
+        names += [redis_keys.seen(user_id, surface) for surface in call.surfaces]
         now_ms = self._clock.now_ms()
         limits: list[Argument] = [now_ms, MAX_PINS, now_ms - ACTED_WINDOW_MS, len(call.sequences)]
         return Call(self._append, names, [*limits, *call.row_arguments, *call.pin_arguments])

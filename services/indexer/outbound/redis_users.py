@@ -10,7 +10,7 @@ import numpy as np
 from chassis.clock import Clock
 from chassis.errors import Corrupt
 from services.indexer.domain.users import MAX_PINS, PinServing, UserQuery, UserRecord, UserVector
-from services.indexer.outbound import keys
+from services.indexer.outbound import redis_keys
 from services.indexer.outbound.redis_connection import RedisConnection
 from services.indexer.outbound.redis_scripts import Argument, Call, script
 
@@ -34,17 +34,18 @@ class RedisUserStore:
 
     async def put_vectors(self, vectors: Sequence[UserVector]) -> None:
         await self._connection.write([
-            Call(self._put_newer, (keys.vectors(each.user_id),), (_to_bytes(each), _TIME_BYTES, each.encoder))
+            Call(self._put_newer, (redis_keys.vectors(each.user_id),), (_to_bytes(each), _TIME_BYTES, each.encoder))
             for each in vectors
         ])
 
     async def forget_vectors(self, user_ids: Sequence[str]) -> None:
-        await self._connection.write([("DEL", keys.vectors(user_id)) for user_id in user_ids])
+        await self._connection.write([("DEL", redis_keys.vectors(user_id)) for user_id in user_ids])
 
     async def read(self, query: UserQuery) -> UserRecord:
         user_id = query.user_id
-        names = [keys.vectors(user_id), keys.user(user_id), keys.blocked(user_id), keys.acted(user_id)]
-        names += [keys.seen(user_id, query.surface)] if query.surface else []
+        kinds = (redis_keys.vectors, redis_keys.user, redis_keys.blocked, redis_keys.acted)
+        names = [name(user_id) for name in kinds]
+        names += [redis_keys.seen(user_id, query.surface)] if query.surface else []
         call = Call(self._read_user, names, (query.seen_since_ms, query.acted_since_ms))
         [(vectors, user, blocked, seen, acted)] = await self._connection.read([call])
         entries = _pairs(user)
@@ -59,10 +60,10 @@ class RedisUserStore:
     def _served(self, serving: PinServing) -> list[tuple[Argument, ...]]:
         calls: list[tuple[Argument, ...]] = []
         if serving.locale:
-            calls.append(("HSET", keys.user(serving.user_id), _PROFILE + b"locale", serving.locale))
+            calls.append(("HSET", redis_keys.user(serving.user_id), _PROFILE + b"locale", serving.locale))
         window_ms = serving.window_s * 1_000 + DAY_MS
         if serving.pin_ids:
-            key = keys.seen(serving.user_id, serving.surface)
+            key = redis_keys.seen(serving.user_id, serving.surface)
             scores = (part for pin_id in serving.pin_ids for part in (serving.served_time_ms, pin_id))
             calls += [
                 ("ZADD", key, "GT", *scores),

@@ -60,7 +60,6 @@ class HistoryRanker(nn.Module):
         self.dense_norm = nn.BatchNorm1d(num_dense, affine=False)
         self.trunk = Mlp(3 * width + num_dense, 2 * width, width, len(HEADS))
         self.wide = nn.Linear(num_dense, len(HEADS))
-        self.dropout = nn.Dropout(0.1)
         nn.init.normal_(self.position.weight, std=0.02)
         nn.init.normal_(self.event_type.weight, std=0.02)
 
@@ -82,7 +81,7 @@ class HistoryRanker(nn.Module):
         bias_BL = -self.recency_slope.abs() * steps_back_L.expand(len(type_BL), -1)
         bias_BL = bias_BL.masked_fill(type_BL == 0, torch.finfo(bias_BL.dtype).min)
         bias_BL = torch.cat([torch.zeros(len(type_BL), 1), bias_BL], dim=1)
-        return self.attention.context(self.dropout(rows_BLD)), bias_BL
+        return self.attention.context(rows_BLD), bias_BL
 
     def score_candidates(self, inputs: Mapping[str, Tensor], context: tuple[Tensor, Tensor], bias_BL: Tensor) -> Tensor:
         """Logits of the candidates given an encoded history [B, C, H]."""
@@ -91,7 +90,7 @@ class HistoryRanker(nn.Module):
         seen_BCD = self.attention(own_BCD, context, bias_BL)
         dense_BCF = self._dense(inputs)
         features = torch.cat([own_BCD, seen_BCD, own_BCD * seen_BCD, dense_BCF], dim=-1)
-        return torch.as_tensor(self.trunk(self.dropout(features)) + self.wide(dense_BCF))
+        return torch.as_tensor(self.trunk(features) + self.wide(dense_BCF))
 
     def _dense(self, inputs: Mapping[str, Tensor]) -> Tensor:
         age_s_BC, price_BC = inputs["candidate_age_s"], inputs["candidate_price"]

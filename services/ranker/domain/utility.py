@@ -4,6 +4,7 @@ Shapes: C candidates.
 """
 
 from collections.abc import Mapping, Sequence
+from math import isfinite
 
 import numpy as np
 
@@ -31,7 +32,9 @@ def order_by_utility(
     is_missing_C = ~np.isfinite(utility_C)
     score_C = fill_missing(utility_C, is_missing_C)
     order = np.lexsort((np.arange(len(candidates)), -score_C))
-    return tuple(_ranked_pin(candidates, score_C, probability_by_head, int(row)) for row in order)
+    heads = _heads_by_row(probability_by_head, len(candidates))
+    scores = score_C.tolist()
+    return tuple(RankedPin(candidates[row].pin_id, scores[row], heads[row]) for row in order.tolist())
 
 
 def fill_missing(utility_C: Doubles, is_missing_C: Bools) -> Doubles:
@@ -46,12 +49,11 @@ def retrieval_order(candidates: Sequence[RankCandidate]) -> tuple[RankedPin, ...
     return tuple(RankedPin(candidate.pin_id, 1.0 / (1 + place)) for place, candidate in enumerate(candidates))
 
 
-def _ranked_pin(
-    candidates: Sequence[RankCandidate], score_C: Doubles, probability_by_head: Mapping[str, Floats], row: int
-) -> RankedPin:
-    heads = {
-        head: float(column[row])
-        for head, column in probability_by_head.items()
-        if row < len(column) and np.isfinite(column[row])
-    }
-    return RankedPin(candidates[row].pin_id, float(score_C[row]), heads)
+def _heads_by_row(probability_by_head: Mapping[str, Floats], num_rows: int) -> list[dict[str, float]]:
+    """The finite probabilities of each candidate; none for candidates that were not scored."""
+    heads: list[dict[str, float]] = [{} for _ in range(num_rows)]
+    for head, column in probability_by_head.items():
+        for row, probability in enumerate(column.tolist()):
+            if isfinite(probability):
+                heads[row][head] = probability
+    return heads

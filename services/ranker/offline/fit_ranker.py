@@ -28,7 +28,7 @@ from services.ranker.offline.retrieval_features import cross_fit, fit_retrieval
 from services.ranker.offline.served_examples import served_requests
 from services.ranker.outbound.model_files import ranker_files
 
-TRAINING_HISTORY = 50  # events per training request; serving reads up to 100, position and age carry over
+TRAINING_HISTORY = 32  # events per training request; serving reads up to 100, position and age carry over
 HELD_OUT_SHARE = 0.05  # of the requests: calibration and metrics of the heads
 
 
@@ -36,11 +36,11 @@ HELD_OUT_SHARE = 0.05  # of the requests: calibration and metrics of the heads
 class RankerPlan:
     """How much to train on."""
 
-    max_requests: int = 30_000
+    max_requests: int = 40_000
     max_served_requests: int = 10_000
     num_epochs: int = 2
     batch_size: int = 128
-    learning_rate: float = 3e-3
+    learning_rate: float = 4e-3
     seed: int = 17
 
 

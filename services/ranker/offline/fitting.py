@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
+from torch.nn import functional
 
 from modeling.arrays import AnyArray, Floats, Ints
 from modeling.interactions import Interactions
@@ -80,7 +80,7 @@ def fit(
 
 def ranking_loss(logit_BCH: Tensor, label_BCH: Tensor, is_real_BC: Tensor) -> Tensor:
     """Mean over real candidates and heads, plus the softmax over each request's candidates, weighted."""
-    pointwise = F.binary_cross_entropy_with_logits(logit_BCH, label_BCH, reduction="none").sum(-1)
+    pointwise = functional.binary_cross_entropy_with_logits(logit_BCH, label_BCH, reduction="none").sum(-1)
     pointwise = (pointwise * is_real_BC).sum() / is_real_BC.sum().clamp(min=1)
     masked_BCH = logit_BCH.masked_fill(~is_real_BC[..., None], torch.finfo(logit_BCH.dtype).min)
     share_BCH = label_BCH / label_BCH.sum(dim=1, keepdim=True).clamp(min=1)

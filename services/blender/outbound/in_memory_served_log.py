@@ -12,7 +12,7 @@ from chassis.logs import get_logger
 from chassis.metrics import Metrics
 from chassis.tracing import context_from, span
 from services.blender.domain.served_feed import ServedFeed
-from services.blender.outbound import served_feed_messages
+from services.blender.outbound import kafka_served_feed_messages
 from services.blender.ports import ExplanationStore
 
 WRITE_S = 10.0  # a store that hangs longer loses this record, not the queue behind it
@@ -84,7 +84,7 @@ class QueuedServedLog:
 
     async def _write(self, feed: ServedFeed) -> None:
         with span("write served feed", parent=context_from({"traceparent": feed.traceparent})):
-            encoded = served_feed_messages.encode(feed)
+            encoded = kafka_served_feed_messages.encode(feed)
             for sink in self._sinks:
                 await self._write_to(sink, feed, encoded)
 

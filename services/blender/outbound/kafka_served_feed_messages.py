@@ -1,6 +1,5 @@
 """The served feed between its protobuf and the domain."""
 
-from collections.abc import Iterable
 from dataclasses import asdict
 
 from google.protobuf.message import DecodeError
@@ -9,8 +8,9 @@ from chassis.errors import Corrupt
 from protos.blender.v1 import blender_pb2 as pb
 from protos.common.v1 import common_pb2 as common
 from protos.ranker.v1 import ranker_pb2 as ranker
-from services.blender.domain.candidate import Candidate, Degradation, InfluencingEvent
+from services.blender.domain.candidate import Candidate
 from services.blender.domain.served_feed import Outcome, ServedFeed, StageCount
+from services.blender.outbound.grpc_messages import degradations_of, events_of
 
 
 def encode(feed: ServedFeed) -> bytes:
@@ -64,19 +64,6 @@ def decode(value: bytes) -> ServedFeed:
         seen=list(message.seen_fingerprints),
         blocked=list(message.blocked_fingerprints),
     )
-
-
-def degradations_of(messages: Iterable[common.Degradation]) -> list[Degradation]:
-    """In order."""
-    return [Degradation(each.component, each.reason, each.level) for each in messages]
-
-
-def events_of(messages: Iterable[ranker.InfluencingEvent]) -> list[InfluencingEvent]:
-    """In order."""
-    return [
-        InfluencingEvent(each.event_id, each.event_type, each.pin_id, each.event_time_ms, each.traceparent)
-        for each in messages
-    ]
 
 
 def _candidate_message(outcome: Outcome) -> pb.ServedCandidate:
