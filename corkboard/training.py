@@ -21,6 +21,7 @@ MODELS_OF = {"cg": ("popular", "co_engaged", "two_tower"), "ranker-leaf": ("rank
 def export_dataset(home: Home, endpoints: Endpoints, name: str, output: Output) -> dict[str, Any]:
     """Write a dataset bundle from the lake; returns its report with the key `path`."""
     settings = {
+        "INDEXER_KAFKA_BOOTSTRAP": endpoints.kafka,
         "INDEXER_BUNDLES_URI": str(home.bundles),
         "INDEXER_LAKE_DIR": str(home.lake),
         "INDEXER_REDIS_URL": f"redis://127.0.0.1:{endpoints.ports.valkey(endpoints.zone_index)}/0",

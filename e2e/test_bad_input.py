@@ -1,6 +1,8 @@
 """Bad input over real gRPC: the right status each time, and the next good call works."""
 
 import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import grpc
@@ -26,6 +28,15 @@ METHODS = {
 }
 
 
+@contextmanager
+def refused(field: str) -> Iterator[None]:
+    """The call inside is refused, and the refusal names `field`."""
+    with pytest.raises(Invalid) as caught:
+        yield
+    assert caught.value.field == field
+    assert caught.value.message
+
+
 @pytest.mark.parametrize("service", METHODS)
 def test_malformed_protobuf_is_invalid_argument(house: House, service: str) -> None:
     async def work() -> None:
@@ -43,7 +54,7 @@ def test_malformed_protobuf_is_invalid_argument(house: House, service: str) -> N
 @pytest.mark.parametrize("page_size", [0, -1, 101, 1_000_000_000])
 def test_a_page_size_out_of_range_names_the_field(house: House, page_size: int) -> None:
     async def work(session: Session) -> None:
-        with pytest.raises(Invalid, match="page_size"):
+        with refused("page_size"):
             await get_feed(session, feed_request(page_size=page_size))
 
     house.run(work)
@@ -52,7 +63,7 @@ def test_a_page_size_out_of_range_names_the_field(house: House, page_size: int) 
 @pytest.mark.parametrize("token", ["forged", "AAAA.BBBB", "é" * 50, "x" * 4000])
 def test_a_forged_page_token_is_refused(house: House, token: str) -> None:
     async def work(session: Session) -> None:
-        with pytest.raises(Invalid, match="page_token"):
+        with refused("page_token"):
             await get_feed(session, feed_request(page_token=token))
 
     house.run(work)
@@ -61,10 +72,10 @@ def test_a_forged_page_token_is_refused(house: House, token: str) -> None:
 def test_somebody_elses_page_token_is_refused(house: House) -> None:
     async def work(session: Session) -> None:
         token = (await get_feed(session, feed_request("person-00030"))).next_page_token
-        with pytest.raises(Invalid, match="page_token"):
+        with refused("page_token"):
             await get_feed(session, feed_request("person-00031", page_token=token))
         flipped = token[:-2] + ("A" if token[-2] != "A" else "B") + token[-1]
-        with pytest.raises(Invalid, match="page_token"):
+        with refused("page_token"):
             await get_feed(session, feed_request("person-00030", page_token=flipped))
 
     house.run(work)
@@ -90,7 +101,7 @@ def test_an_unknown_user_gets_a_feed(house: House) -> None:
 @pytest.mark.parametrize("user", ["", "x" * 129, "   "])
 def test_a_bad_user_id_is_refused(house: House, user: str) -> None:
     async def work(session: Session) -> None:
-        with pytest.raises(Invalid, match="user_id"):
+        with refused("user_id"):
             await get_feed(session, feed_request(user))
 
     house.run(work)
@@ -144,6 +155,6 @@ def test_unknown_sequences_columns_and_requests_are_named(house: House) -> None:
         with pytest.raises(Invalid, match="shoe_size"):
             await session.call("indexer", stub, "GetSequence", request)
         with pytest.raises(NotFound):
-            await feed_client.explain(session, "no-such-request", ())
+            await feed_client.explain(session, "0" * 32, ())
 
     house.run(work)

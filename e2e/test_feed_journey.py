@@ -140,9 +140,9 @@ def test_every_surface_answers(house: House, surface: str) -> None:
     house.run(work)
 
 
-def test_many_people_at_once_all_get_feeds(house: House) -> None:
+def test_several_people_at_once_all_get_feeds(house: House) -> None:
     async def work(session: Session) -> None:
-        feeds = await asyncio.gather(*(get_feed(session, feed_request(f"person-{n:05d}")) for n in range(20, 40)))
+        feeds = await asyncio.gather(*(get_feed(session, feed_request(f"person-{n:05d}")) for n in range(20, 24)))
         assert all(len(feed.items) == 10 for feed in feeds)
 
     house.run(work)

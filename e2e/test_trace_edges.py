@@ -7,6 +7,7 @@ from collections.abc import Iterable
 import pytest
 
 from corkboard.publishing import publish_pins
+from corkboard.readable import wait_for_pins
 from corkboard.session import Session
 from corkboard.traces.store import SpanRow
 from e2e.house import House, eventually
@@ -27,20 +28,11 @@ def spans(house: House) -> list[SpanRow]:
     async def work(session: Session) -> None:
         user = f"traced-{start_ns}"
         link = f"https://traced.example/x?item={start_ns}"
-        await publish_pins(
-            session,
-            [
-                pins_pb2.Pin(
-                    pin_id=f"traced-{start_ns}",
-                    title="A traced pin",
-                    link=link,
-                    locale="en-US",
-                    topics=["kitchen"],
-                    created_time_ms=start_ns // 1_000_000,
-                )
-            ],
-        )
-        await publish(session, [event(user, "save", "pin-000003")])
+        pin_id = f"traced-{start_ns}"
+        pin = pins_pb2.Pin(pin_id=pin_id, title="A traced pin", link=link, locale="en-US", topics=["kitchen"])
+        await publish_pins(session, [pin])
+        await wait_for_pins(session, [pin_id])
+        await publish(session, [event(user, "save", pin_id)])  # a pin that no process has cached yet
 
         async def readable() -> bool:
             return len(await sequence(session, user)) == 1

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 
+from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
 
@@ -32,6 +33,20 @@ async def ensure_topics(connection: Connection, topics: Sequence[Topic], replica
     finally:
         await admin.close()
     await _until_visible(connection, topics)
+
+
+async def end_offsets(connection: Connection, topics: Sequence[Topic]) -> dict[tuple[str, int], int]:
+    """The offset after the last record of each partition of `topics`. Raises: Unavailable."""
+    client = AIOKafkaConsumer(**connection.consumer("end-offsets"))
+    try:
+        await client.start()
+        partitions = [TopicPartition(topic.name, number) for topic in topics for number in range(topic.num_partitions)]
+        ends = await client.end_offsets(partitions)
+    except (KafkaError, OSError) as error:
+        raise Unavailable(f"end offsets could not be read: {type(error).__name__}: {error}") from error
+    finally:
+        await client.stop()
+    return {(one.topic, one.partition): offset for one, offset in ends.items()}
 
 
 def _new(topic: Topic, replication: int) -> NewTopic:

@@ -7,7 +7,7 @@ from typing import Protocol
 from chassis.clock import SYSTEM_CLOCK, Clock
 from chassis.deadline import Deadline
 from chassis.health import Health
-from chassis.kafka.admin import ensure_topics
+from chassis.kafka.admin import end_offsets, ensure_topics
 from chassis.kafka.connection import Connection
 from chassis.kafka.consumer import BatchConsumer
 from chassis.kafka.faust_app import FaustPipeline
@@ -92,6 +92,10 @@ class Bus(Protocol):
         """Create those that are missing. Raises: Unavailable."""
         ...
 
+    async def end_offsets(self, topics: Sequence[Topic]) -> Offsets:
+        """The offset after the last record of each (topic, partition). Raises: Unavailable."""
+        ...
+
 
 class KafkaBus:
     """The real one. `zone` becomes the consumers' rack, `instance` part of client ids."""
@@ -149,6 +153,9 @@ class KafkaBus:
 
     async def ensure_topics(self, topics: Sequence[Topic], replication: int = 1) -> None:
         await ensure_topics(self._connection, topics, replication)
+
+    async def end_offsets(self, topics: Sequence[Topic]) -> Offsets:
+        return await end_offsets(self._connection, topics)
 
     def _parker(self, topics: Sequence[Topic]) -> Parker:
         return Parker(self.producer(), topics, self._connection.instance, self._metrics)

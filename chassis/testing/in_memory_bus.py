@@ -58,6 +58,13 @@ class InMemoryBus:
     async def ensure_topics(self, topics: Sequence[Topic], replication: int = 1) -> None:  # noqa: ARG002
         self.partitions |= {topic.name: topic.num_partitions for topic in topics}
 
+    async def end_offsets(self, topics: Sequence[Topic]) -> Mapping[tuple[str, int], int]:
+        """Raises: Unavailable while the bus is not available."""
+        if not self.is_available:
+            raise Unavailable("end offsets could not be read")
+        spots = [(topic.name, number) for topic in topics for number in range(topic.num_partitions)]
+        return {spot: len(self.logs[spot]) for spot in spots}
+
     def append(
         self, topic: Topic, value: bytes | None, key: bytes | None, partition: int | None, headers: Mapping[str, str]
     ) -> Record:

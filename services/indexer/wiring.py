@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from chassis.bundles import BundleStore, BundleWatcher
 from chassis.clock import SYSTEM_CLOCK, Clock
 from chassis.grpc.limits import MIB, MethodLimit
-from chassis.kafka.bus import Bus
+from chassis.health import Health
+from chassis.kafka.bus import Bus, KafkaBus
 from chassis.lifecycle import Part, Service
+from chassis.metrics import Metrics
 from chassis.redis.client import RedisClient
 from chassis.shell import Shell
 from protos import topics
@@ -86,6 +88,14 @@ def redis_store(config: Config, clock: Clock = SYSTEM_CLOCK) -> OnlineStore:
     rows = RedisRows(connection)
     sequences = RedisSequenceStore(connection, rows, RedisSealing(connection, rows), clock)
     return OnlineStore(sequences, RedisUserStore(connection, clock), RedisPinStore(connection, rows), client)
+
+
+def kafka_bus(config: Config) -> KafkaBus:
+    """Kafka for an offline job."""
+    return KafkaBus(
+        config.kafka_bootstrap, zone=config.zone, instance="indexer-offline", metrics=Metrics("indexer"),
+        health=Health(),
+    )
 
 
 def iceberg_lake(config: Config) -> IcebergLake:

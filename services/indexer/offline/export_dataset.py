@@ -18,11 +18,13 @@ from chassis.deadline import Deadline
 from sequences.dataset import HISTORIES_FILE, PINS_FILE, SERVED_FILE, pins_schema
 from services.indexer.config import Config
 from services.indexer.domain.lake_rows import Table
+from services.indexer.offline.catch_up import wait_for_lake
 from services.indexer.offline.dataset_rows import histories, labelled, unique_events
 from services.indexer.ports import Lake, PinStore
-from services.indexer.wiring import iceberg_lake, redis_store
+from services.indexer.wiring import iceberg_lake, kafka_bus, redis_store
 
 PINS_PER_READ = 1_000
+LAKE_WITHIN_S = 120.0  # four commit intervals of production
 DEFAULT_WINDOW_H = 24.0  # most actions on a served pin follow within a day
 
 
@@ -80,9 +82,10 @@ def _parquet(table: pa.Table) -> bytes:
 
 async def _run(arguments: argparse.Namespace) -> Exported:
     config = load(Config, "INDEXER_")
-    store = redis_store(config)
+    store, lake = redis_store(config), iceberg_lake(config)
     try:
-        return await export(arguments.name, iceberg_lake(config), store.pins, BundleStore(config.bundles_uri),
+        await wait_for_lake(lake, kafka_bus(config), arguments.lake_within_s)
+        return await export(arguments.name, lake, store.pins, BundleStore(config.bundles_uri),
                             arguments.attribution_window_h)
     finally:
         if store.part is not None:
@@ -95,6 +98,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--name", required=True, help="the bundle is called dataset-<name>")
     parser.add_argument("--attribution-window-h", type=float, default=DEFAULT_WINDOW_H,
                         help="hours after serving within which an action counts as its effect")
+    parser.add_argument("--lake-within-s", type=float, default=LAKE_WITHIN_S,
+                        help="longest wait until the lake holds what Kafka had at the start; 0 = take it as it is")
     parser.add_argument("--json", action="store_true", help="print a JSON object instead of the path")
     arguments = parser.parse_args(argv)
     exported = asyncio.run(_run(arguments))

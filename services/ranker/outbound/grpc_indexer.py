@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from chassis.deadline import Deadline
 from chassis.grpc.client import ChannelPool
@@ -39,7 +40,11 @@ class GrpcSequences:
             return UserSequence((), response.sequence_version)
         columns = table_to_batch(response.events).to_pydict()
         rows = zip(*(columns[name] for name in EVENT_COLUMNS), strict=True)
-        return UserSequence(tuple(SequenceEvent(*row) for row in rows), response.sequence_version)
+        events = tuple(
+            SequenceEvent(event_id, event_type, pin_id, time_ms, traceparent or "")
+            for event_id, event_type, pin_id, time_ms, traceparent in rows
+        )
+        return UserSequence(events, response.sequence_version)
 
 
 class GrpcPinFeatures:
@@ -75,13 +80,9 @@ def read_pins(batch: pa.RecordBatch) -> dict[str, PinFeatures]:
 
 
 def _vectors(column: pa.Array) -> list[Floats | None]:
-    """One view per row of the flat values; None where a row is absent or all zeros."""
-    if column.null_count or not pa.types.is_fixed_size_list(column.type):
-        rows = [None if value is None else np.asarray(value, dtype=np.float32) for value in column.to_pylist()]
-    else:
-        rows = list(_flat(column).reshape(len(column), column.type.list_size))
-    return [row if row is not None and row.any() else None for row in rows]
-
-
-def _flat(column: pa.Array) -> Floats:
-    return np.asarray(column.flatten().to_numpy(zero_copy_only=False), dtype=np.float32)
+    """One view per row into the flat values; None where a row is absent, empty or all zeros."""
+    lengths = pc.fill_null(pc.list_value_length(column), 0).to_numpy(zero_copy_only=False)
+    flat = np.asarray(column.drop_null().flatten().to_numpy(zero_copy_only=False), dtype=np.float32)
+    ends = np.cumsum(lengths, dtype=np.int64)
+    rows = [flat[end - length : end] for end, length in zip(ends.tolist(), lengths.tolist(), strict=True)]
+    return [row if row.any() else None for row in rows]

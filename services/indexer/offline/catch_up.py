@@ -1,0 +1,38 @@
+"""Waits until the lake holds what Kafka held: an export that reads before it would train on half of the past."""
+
+import asyncio
+from collections.abc import Mapping
+
+from chassis.deadline import Deadline
+from chassis.errors import DeadlineExceeded
+from chassis.kafka.bus import Bus
+from services.indexer.inbound.kafka_lake import LAKE_TOPICS, TABLE_BY_TOPIC
+from services.indexer.ports import Lake
+
+POLL_S = 0.5
+
+
+async def wait_for_lake(lake: Lake, bus: Bus, within_s: float) -> None:
+    """Return when every partition is committed up to where it ended at the call; at once for `within_s` 0.
+
+    Raises: DeadlineExceeded naming how many records are missing, Unavailable.
+    """
+    if within_s <= 0:
+        return
+    ends, deadline = await bus.end_offsets(LAKE_TOPICS), Deadline.after(within_s)
+    while (missing := await asyncio.to_thread(_missing, lake, ends)) > 0:
+        if deadline.remaining_s() <= 0:
+            raise DeadlineExceeded(
+                f"after {within_s:g} s the lake lacks {missing} records; is the indexer's lake role running?",
+                reason="lake_behind",
+            )
+        await asyncio.sleep(POLL_S)
+
+
+def _missing(lake: Lake, ends: Mapping[tuple[str, int], int]) -> int:
+    coverage = {name: lake.coverage(table) for name, table in TABLE_BY_TOPIC.items()}
+    behind = 0
+    for (topic, partition), end in ends.items():
+        covered = coverage[topic].get(partition)
+        behind += end - (covered.next_offset if covered else 0)
+    return behind
