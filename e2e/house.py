@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -25,16 +25,27 @@ class House:
 
     def __init__(self, folder: Path, port_base: int) -> None:
         self.home = Home(folder)
-        self._port_base = port_base
+        self.port_base = port_base
+        self.last_said = ""
 
     def up(self) -> None:
-        self.command("up", "--detach", "--port-base", str(self._port_base), timeout_s=UP_WITHIN_S)
+        self.command("up", "--detach", "--port-base", str(self.port_base), timeout_s=UP_WITHIN_S)
 
     def down(self) -> None:
         self.command("down", timeout_s=90.0)
 
     def command(self, *arguments: str, timeout_s: float = 120.0) -> str:
         """Run `corkboard …` as a person would; returns stdout. A failure shows what it said."""
+        done = self._run(arguments, timeout_s)
+        assert done.returncode == 0, f"corkboard {' '.join(arguments)}: {done.returncode}\n{done.stdout}\n{done.stderr}"
+        return done.stdout
+
+    def attempt(self, *arguments: str, timeout_s: float = 120.0) -> tuple[int, str]:
+        """Run `corkboard …` that may fail; returns its exit code and what it said on stderr."""
+        done = self._run(arguments, timeout_s)
+        return done.returncode, done.stderr
+
+    def _run(self, arguments: Sequence[str], timeout_s: float) -> "subprocess.CompletedProcess[str]":
         done = subprocess.run(
             [sys.executable, "-m", "corkboard", *arguments],
             capture_output=True,
@@ -43,8 +54,8 @@ class House:
             env=os.environ | {"CORKBOARD_HOME": str(self.home.root), "NO_COLOR": "1"},
             check=False,
         )
-        assert done.returncode == 0, f"corkboard {' '.join(arguments)}: {done.returncode}\n{done.stdout}\n{done.stderr}"
-        return done.stdout
+        self.last_said = done.stderr
+        return done
 
     @property
     def endpoints(self) -> Endpoints:
@@ -71,6 +82,10 @@ class House:
 
     def pid(self, name: str) -> int:
         return int(self._row(name)["pid"])
+
+    def pid_or_none(self, name: str) -> int | None:
+        """None while it does not run."""
+        return self._row(name)["pid"]  # type: ignore[no-any-return]
 
     def signal(self, name: str, number: signal.Signals) -> None:
         """Send a signal straight to the process: SIGKILL is a crash, SIGSTOP a pause."""

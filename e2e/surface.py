@@ -39,9 +39,9 @@ def event(user: str, event_type: str, pin_id: str, **fields: object) -> ingest_p
 
 
 async def publish(
-    session: Session, events: Sequence[ingest_pb2.Event], timeout_s: float = 10.0
+    session: Session, events: Sequence[ingest_pb2.Event], timeout_s: float = 10.0, tenant: str = ""
 ) -> list[ingest_pb2.Verdict]:
-    request = ingest_pb2.PublishEventsRequest(events=events)
+    request = ingest_pb2.PublishEventsRequest(events=events, tenant=tenant)
     answer = await session.call("ingest", ingest_pb2_grpc.IngestServiceStub, "PublishEvents", request, timeout_s)
     return list(answer.verdicts)
 

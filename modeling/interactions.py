@@ -45,6 +45,13 @@ class Interactions:
         """First event of each user, and the number of events."""
         return np.searchsorted(self.user_E, np.arange(len(self.user_ids) + 1)).astype(np.int64)
 
+    @cached_property
+    def is_new(self) -> Bools:
+        """Whether the event is its user's first with its pin: the choice that models learn to foresee."""
+        is_new_E = np.zeros(len(self.user_E), dtype=np.bool_)
+        is_new_E[np.unique(self.user_E * self.num_pins + self.pin_E, return_index=True)[1]] = True
+        return is_new_E
+
     def matrix(self) -> Floats:
         """Binary user × pin matrix [U, P]."""
         matrix_UP = np.zeros((len(self.user_ids), self.num_pins), dtype=np.float32)
@@ -77,12 +84,17 @@ def collect(
 
 
 def leave_last_out(interactions: Interactions) -> tuple[Interactions, Ints]:
-    """Events without each user's last one, and that last pin per user [U] (-1: fewer than two events)."""
+    """Hide, per user, the last pin that was new to the user, and all that followed.
+
+    Returns what is left and the hidden pin per user [U]; -1 for a user whose first event would have to be hidden.
+    A pin acted upon twice (a click, then a save) is one choice, so a label is never among the pins of its history.
+    """
     starts = interactions.starts
-    has_label = np.diff(starts) >= 2
-    last_U = np.full(len(interactions.user_ids), -1, dtype=np.int64)
-    last_event_U = starts[1:][has_label] - 1
-    last_U[has_label] = interactions.pin_E[last_event_U]
-    mask_E = np.ones(len(interactions.user_E), dtype=np.bool_)
-    mask_E[last_event_U] = False
-    return interactions.keep(mask_E), last_U
+    new_E = np.flatnonzero(interactions.is_new)
+    label_event_U = new_E[np.searchsorted(new_E, starts[1:], side="left") - 1] if len(new_E) else starts[:-1]
+    has_label_U = (label_event_U > starts[:-1]) & (label_event_U < starts[1:])  # else it is another user's
+    cut_U = np.where(has_label_U, label_event_U, starts[1:])
+    is_kept_E = np.arange(len(interactions.user_E)) < cut_U[interactions.user_E]
+    label_U = np.full(len(interactions.user_ids), -1, dtype=np.int64)
+    label_U[has_label_U] = interactions.pin_E[label_event_U[has_label_U]]
+    return interactions.keep(is_kept_E), label_U

@@ -25,10 +25,10 @@ def readme_of(service: str) -> Path:
 def table(service: str) -> str:
     """The table in Markdown, one row per field, in the order of Config."""
     config_type: type[ServiceConfig] = importlib.import_module(f"services.{service}.config").Config
-    rows = [
-        f"| `{name}` | `{service.upper()}_{name.upper()}` | {_default(field.default)} | {_cell(field.description or '')} |"
-        for name, field in config_type.model_fields.items()
-    ]
+    rows = []
+    for name, field in config_type.model_fields.items():
+        cells = (f"`{name}`", f"`{service.upper()}_{name.upper()}`", _default(field.default), field.description or "")
+        rows.append(f"| {' | '.join(_cell(cell) for cell in cells)} |")
     return "\n".join([*HEAD, *rows])
 
 
@@ -56,7 +56,7 @@ def main() -> int:
 
 
 def _default(value: object) -> str:
-    return "" if value == "" else f"`{_cell(str(value))}`"
+    return "" if value == "" else f"`{value}`"
 
 
 def _cell(text: str) -> str:

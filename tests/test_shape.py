@@ -12,6 +12,7 @@ REQUIRED = {"README.md", "Dockerfile", "__main__.py", "config.py", "wiring.py", 
 TECHNOLOGIES = ("grpc_", "kafka_", "redis_", "sqlite_", "iceberg_", "kubernetes_", "in_memory_", "bundle_", "torch_")
 FORBIDDEN_NAMES = {"utils", "helpers", "common", "manager", "base", "misc"}
 MAX_LINES = 300
+MAX_TEST_LINES = 400
 
 
 def sources() -> list[Path]:
@@ -61,8 +62,9 @@ def test_no_file_has_a_name_that_says_nothing() -> None:
 
 
 def test_no_file_is_longer_than_a_reader_bears() -> None:
-    lengths = {str(path.relative_to(ROOT)): len(path.read_text().splitlines()) for path in sources()}
-    assert {name: length for name, length in lengths.items() if length > MAX_LINES} == {}
+    lengths = {path: len(path.read_text().splitlines()) for path in sources()}
+    limits = {path: MAX_TEST_LINES if "tests" in path.parts else MAX_LINES for path in lengths}
+    assert {str(path.relative_to(ROOT)): lengths[path] for path in lengths if lengths[path] > limits[path]} == {}
 
 
 def test_every_module_says_why_it_exists() -> None:

@@ -10,7 +10,6 @@ from chassis.health import Health
 from chassis.kafka.admin import end_offsets, ensure_topics
 from chassis.kafka.connection import Connection
 from chassis.kafka.consumer import BatchConsumer
-from chassis.kafka.faust_app import FaustPipeline
 from chassis.kafka.parking import Parker
 from chassis.kafka.producer import KafkaProducer
 from chassis.kafka.record import Record
@@ -138,7 +137,9 @@ class KafkaBus:
     def table(self, name: str, topic: Topic, apply: Apply) -> KafkaTable:
         return KafkaTable(name, topic, apply, connection=self._connection, metrics=self._metrics, health=self._health)
 
-    def pipeline(self, name: str, topics: Sequence[Topic], group: str, handle: Handle) -> FaustPipeline:
+    def pipeline(self, name: str, topics: Sequence[Topic], group: str, handle: Handle) -> Part:
+        from chassis.kafka.faust_app import FaustPipeline  # only who calls this needs faust-streaming
+
         return FaustPipeline(
             name,
             topics,

@@ -8,7 +8,7 @@ UTILITY: dict[Action, float] = {
 }
 
 home = Surface(
-    name="home", owner="feed", seen_window_s=7 * DAY_S, pool_size=500,
+    name="home", owner="feed", seen_window_s=7 * DAY_S, pool_size=300,
     generators=(
         GeneratorShare(name="two_tower", weight=4), GeneratorShare(name="co_engaged", weight=4),
         GeneratorShare(name="fresh", weight=1), GeneratorShare(name="popular", weight=1),

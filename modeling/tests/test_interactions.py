@@ -29,6 +29,22 @@ def test_leave_last_out_hides_the_newest_event_of_each_user() -> None:
     assert train.pin_E.tolist() == [2, 1]
 
 
+def test_a_pin_acted_upon_twice_is_one_choice_and_hidden_whole() -> None:
+    events = collect(
+        [
+            History("u0", [], [], []),
+            History("u1", ["a", "b", "b"], ["click", "click", "save"], [1, 2, 3]),
+            History("u2", ["c", "c"], ["click", "save"], [1, 2]),
+            History("u3", [], [], []),
+        ],
+        ["a", "b", "c"],
+    )
+    assert events.is_new.tolist() == [True, True, False, True, False]
+    train, label = leave_last_out(events)
+    assert label.tolist() == [-1, 1, -1, -1]
+    assert train.pin_E.tolist() == [0, 2, 2]
+
+
 def test_windows_hold_only_earlier_events_of_the_same_user() -> None:
     events = _two_users()
     window = windows_before(events, np.asarray([1, 2]), 3)

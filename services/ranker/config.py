@@ -22,6 +22,9 @@ class Config(ServiceConfig):
     read_timeout_s: float = Field(default=0.15, gt=0, description="longest wait for one answer of the indexer, seconds")
     leaf_timeout_s: float = Field(default=0.25, gt=0, description="longest wait for a leaf, seconds")
     rank_timeout_s: float = Field(default=1.0, gt=0, description="longest ranking, seconds")
+    retrieval_prior_power: float = Field(
+        default=2.0, ge=0, description="how much a low place in retrieval lowers a positive utility; 0 = not at all"
+    )
     pin_cache_max_pins: int = Field(default=50_000, ge=1, description="pins whose features the root keeps")
     pin_cache_max_age_s: float = Field(default=30.0, gt=0, description="age at which cached features are read anew")
     torch_num_threads: int = Field(default=1, ge=1, description="threads of one model pass (leaf)")

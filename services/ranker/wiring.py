@@ -65,7 +65,10 @@ def _build_root(
         pins, shell.metrics, shell.clock, max_pins=config.pin_cache_max_pins, max_age_s=config.pin_cache_max_age_s
     )
     trim_lists, weights = TrimLists(), DefinitionWeights()
-    rank = Rank(sequences, cached, scorer, weights, trim_lists, MetricsMeter(shell.metrics), shell.clock)
+    rank = Rank(
+        sequences, cached, scorer, weights, trim_lists, MetricsMeter(shell.metrics), shell.clock,
+        prior_power=config.retrieval_prior_power,
+    )
     door = shell.grpc_door(
         [(add_RankingServiceServicer_to_server, RankingServer(rank, config.rank_timeout_s), ROOT_SERVICE)],
         {"Rank": MethodLimit(timeout_s=config.rank_timeout_s)},

@@ -1,5 +1,3 @@
-# ruff: noqa: N802 - suffixes name the axes of arrays
-
 """SSD*: how much new each candidate would add to the last placed items.
 
 Sliding spectrum decomposition, arXiv 2107.05204. We differ in form: the residuals of all N candidates are never kept;

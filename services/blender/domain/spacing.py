@@ -1,5 +1,3 @@
-# ruff: noqa: N802 - suffixes name the axes of arrays
-
 """Soft spacing: a candidate loses utility for each of its like that stands close before it. Nothing is filtered.
 
 Shapes: N candidates, C classes, S slots that the longest class looks back.

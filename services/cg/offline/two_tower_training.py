@@ -58,12 +58,13 @@ def fit(
     interactions: Interactions, pins: PinFeatures, plan: TrainingPlan, *, progress: Progress = silent,
     model: TwoTower | None = None,
 ) -> tuple[TwoTower, TwoTowerTrainer]:
-    """A trained model; pass `model` to go on from one."""
+    """A model trained to foresee each user's new pins; pass `model` to go on from one."""
     seed_everything(plan.seed)
     if model is None:
         model = TwoTower(
             TwoTowerSettings(interactions.num_pins, pins.content_PC.shape[1], len(interactions.event_types))
         )
     trainer = TwoTowerTrainer(model, interactions, pins)
-    train(model, len(interactions.pin_E), trainer.loss, plan, phase="two_tower", progress=progress)
+    new_E = np.flatnonzero(interactions.is_new)
+    train(model, len(new_E), lambda row_B: trainer.loss(new_E[row_B]), plan, phase="two_tower", progress=progress)
     return model, trainer

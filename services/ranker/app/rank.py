@@ -24,7 +24,7 @@ from services.ranker.domain.ranking import (
     unique,
 )
 from services.ranker.domain.trimmer import TrimMap
-from services.ranker.domain.utility import order_by_utility, retrieval_order, utility
+from services.ranker.domain.utility import order_by_utility, retrieval_order, utility, with_retrieval_prior
 from services.ranker.ports import PinFeatureStore, RankingMeter, Scorer, Sequences, UtilityWeights
 
 MODEL = "ranker"
@@ -56,7 +56,7 @@ class Rank:
 
     def __init__(
         self, sequences: Sequences, pins: PinFeatureStore, scorer: Scorer, weights: UtilityWeights,
-        trim_lists: TrimLists, meter: RankingMeter, clock: Clock,
+        trim_lists: TrimLists, meter: RankingMeter, clock: Clock, *, prior_power: float = 0.0,
     ) -> None:
         self._sequences = sequences
         self._pins = pins
@@ -65,6 +65,7 @@ class Rank:
         self._trim_lists = trim_lists
         self._meter = meter
         self._clock = clock
+        self._prior_power = prior_power
 
     async def __call__(self, ask: RankAsk, deadline: Deadline) -> Ranked:
         """Every pin once, best first; what was missing is named. Raises: Invalid."""
@@ -132,6 +133,7 @@ class Rank:
             return retrieval_order([*candidates, *rest])
         if not np.isfinite(utility_C).all():
             degradations.append(Degradation("ranker_leaf", "not_finite", "some_in_retrieval_order"))
+        utility_C = with_retrieval_prior(utility_C, candidates, self._prior_power)
         utility_all = np.concatenate([utility_C, np.full(len(rest), np.nan)])
         return order_by_utility([*candidates, *rest], utility_all, heads)
 

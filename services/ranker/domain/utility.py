@@ -11,6 +11,8 @@ import numpy as np
 from modeling.arrays import Bools, Doubles, Floats
 from services.ranker.domain.ranking import RankCandidate, RankedPin
 
+RANK_OFFSET = 60.0  # as in the fusion that made the ranks: how slowly the prior falls
+
 DEFAULT_WEIGHTS: Mapping[str, float] = {
     "click": 1.0, "save": 2.0, "long_view": 1.0, "share": 2.0, "conversion": 4.0, "hide": -6.0,
 }
@@ -23,6 +25,17 @@ def utility(probability_by_head: Mapping[str, Floats], weights: Mapping[str, flo
     is_bad_C = np.any([~np.isfinite(column_C) for _, column_C in columns], axis=0) if columns else np.zeros(0, np.bool_)
     total_C = np.sum([weight * np.nan_to_num(column_C) for weight, column_C in columns], axis=0) if columns else []
     return np.where(is_bad_C, np.nan, total_C)
+
+
+def with_retrieval_prior(utility_C: Doubles, candidates: Sequence[RankCandidate], power: float) -> Doubles:
+    """Utilities shrunk the further down retrieval had the pin; `power` 0 leaves them as they are.
+
+    Retrieval and ranking err differently, so their product orders better than either. Negative utilities stay: a pin
+    that would be hidden must not gain by a low place.
+    """
+    rank_C = np.arange(len(candidates), dtype=np.float64)
+    prior_C = (RANK_OFFSET / (RANK_OFFSET + rank_C)) ** power
+    return np.where(utility_C > 0, utility_C * prior_C, utility_C)
 
 
 def order_by_utility(

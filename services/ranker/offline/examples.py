@@ -56,8 +56,8 @@ class RequestSampler:
         self._chance = [_chances(model.popularity_P) for model in models]
 
     def sample(self, num_requests: int) -> Requests:
-        """At most `num_requests` requests at random events, in random order."""
-        event_R = self._random.permutation(len(self._events.user_E))[:num_requests].astype(np.int64)
+        """At most `num_requests` requests at random events with a pin new to the user, in random order."""
+        event_R = self._random.permutation(np.flatnonzero(self._events.is_new))[:num_requests]
         window = windows_before(self._events, event_R, self._max_history)
         rows = [self._candidates(event, window.pin_BL[row]) for row, event in enumerate(event_R)]
         pins, scores = (np.stack(column) for column in zip(*rows, strict=True))
@@ -79,10 +79,9 @@ class RequestSampler:
         return pins, score_CG
 
     def _seen(self, user: int, event: int) -> Bools:
-        """Pins the user had met before this event; the positive is open even if it was."""
+        """Pins the user had met before this event."""
         is_seen_P = np.zeros(self._events.num_pins, dtype=np.bool_)
         is_seen_P[self._events.pin_E[self._events.starts[user] : event]] = True
-        is_seen_P[self._events.pin_E[event]] = False
         return is_seen_P
 
     def _ever(self, user: int) -> Ints:

@@ -1,0 +1,82 @@
+"""A published rule is enforced by every process within a second; a refusal says when to come back."""
+
+import json
+import time
+
+import pytest
+
+from chassis.errors import Overloaded
+from corkboard.session import Session
+from e2e.house import House, eventually
+from e2e.surface import event, feed_request, get_feed, publish
+
+ENFORCED_WITHIN_S = 3.0
+
+
+def publish_rule(house: House, key: str, limit: str, unit: str = "requests") -> None:
+    house.command(
+        "quota", "create", key, "--limit", limit, "--burst", "0", "--unit", unit, "--actor", "ann", "--why", "test"
+    )
+    house.command("quota", "validate", key)
+    house.command("quota", "approve", key, "--actor", "bob", "--why", "fine")
+    house.command("quota", "publish", key, "--actor", "ann")
+
+
+def test_a_rule_refuses_with_retry_after_and_is_gone_when_revoked(house: House) -> None:
+    tenant = f"small-{time.time_ns()}"
+    key = f"surface/blender/GetFeed/{tenant}"
+    publish_rule(house, key, "1")
+
+    async def refused(session: Session) -> None:
+        async def second_is_refused() -> bool:
+            for _ in range(3):
+                try:
+                    await get_feed(session, feed_request("person-00001", tenant=tenant))
+                except Overloaded as error:
+                    assert error.retry_after_s is not None
+                    assert 0 < error.retry_after_s <= 1.5
+                    return True
+            return False
+
+        await eventually(second_is_refused, ENFORCED_WITHIN_S)
+        assert (await get_feed(session, feed_request("person-00001", tenant="another"))).items
+
+    house.run(refused)
+    history = json.loads(house.command("quota", "history", key, "--json"))
+    assert [record["action"] for record in history["records"]] == ["create", "validate", "approve", "publish"]
+    house.command("quota", "revoke", key, "--actor", "ann")
+
+    async def free_again(session: Session) -> None:
+        async def five_pass() -> bool:
+            for _ in range(5):
+                await get_feed(session, feed_request("person-00001", tenant=tenant))
+            return True
+
+        await eventually(five_pass, ENFORCED_WITHIN_S, every_s=0.3)
+
+    house.run(free_again)
+
+
+def test_events_are_charged_per_tenant(house: House) -> None:
+    tenant = f"chatty-{time.time_ns()}"
+    publish_rule(house, f"surface/ingest/PublishEvents/{tenant}", "5", "events")
+
+    async def work(session: Session) -> None:
+        async def too_many_are_refused() -> bool:
+            events = [event("person-00002", "click", "pin-000001") for _ in range(5)]
+            with pytest.raises(Overloaded):
+                for _ in range(3):
+                    await publish(session, events, tenant=tenant)
+            return True
+
+        await eventually(too_many_are_refused, ENFORCED_WITHIN_S)
+
+    house.run(work)
+
+
+def test_an_invalid_rule_names_its_field(house: House) -> None:
+    listing = json.loads(house.command("quota", "list", "--json"))
+    assert isinstance(listing, list)
+    code, said = house.attempt("quota", "create", "surface/blender/GetFeed/x", "--limit", "-1")
+    assert code == 2
+    assert "limit" in said
