@@ -11,7 +11,7 @@ from e2e.house import House
 
 RESULTS = Path(__file__).parent / "results"
 CASES = {"feed": feed_latency.measure, "freshness": freshness.measure}
-PORT_BASE = 37100
+PORT_BASE = 23100
 
 
 def main() -> int:

@@ -11,8 +11,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from chassis.errors import Invalid
 
-SECRET = re.compile(r"secret|password|token_key|hmac", re.I)
-USER_INFO = re.compile(r"(?<=://)[^/@]+@")
+HIDDEN = r"secret|password|token|hmac"
+SECRET = re.compile(HIDDEN, re.I)
+USER_INFO = re.compile(r"(?<=://)[^/\s]*@")  # up to the last @: a password may have one
+SECRET_ARGUMENT = re.compile(rf"([?&][^=&\s]*(?:{HIDDEN})[^=&\s]*=)[^&\s]*", re.I)
+STARS = "***"
 
 
 class ServiceConfig(BaseModel):
@@ -46,36 +49,54 @@ class ServiceConfig(BaseModel):
 C = TypeVar("C", bound=BaseModel)
 
 
-def load(config_type: type[C], prefix: str, environ: Mapping[str, str] = os.environ) -> C:
-    """Read `<prefix><FIELD>` variables.
+def load(config_type: type[C], prefix: str, environ: Mapping[str, str] | None = None) -> C:
+    """Read `<prefix><FIELD>` variables of `environ`, the process's own when it is not given.
 
     Raises: Invalid naming each variable that is unknown or has a bad value.
     """
-    given = {key.removeprefix(prefix).lower(): value for key, value in environ.items() if key.startswith(prefix)}
-    for name in given:
-        if name not in config_type.model_fields:
-            raise Invalid(_unknown(prefix, name, list(config_type.model_fields)), field=f"{prefix}{name.upper()}")
+    source = os.environ if environ is None else environ
+    given = {key.removeprefix(prefix): value for key, value in source.items() if key.startswith(prefix)}
+    unknown = sorted(key for key in given if key != key.upper() or key.lower() not in config_type.model_fields)
+    if unknown:
+        known = list(config_type.model_fields)
+        raise Invalid("; ".join(_unknown(prefix, key, known) for key in unknown), field=prefix + unknown[0])
     try:
-        return config_type(**given)
+        return config_type(**{key.lower(): value for key, value in given.items()})
     except ValidationError as error:
-        first = error.errors()[0]
-        field = prefix + "_".join(str(part) for part in first["loc"]).upper()
-        problems = "; ".join(f"{prefix}{'_'.join(map(str, e['loc'])).upper()}: {e['msg']}" for e in error.errors())
-        raise Invalid(f"bad settings: {problems}", field=field) from None
+        problems = error.errors(include_input=False, include_url=False)
+        message = "; ".join(_problem(config_type, prefix, problem) for problem in problems)
+        raise Invalid(f"bad settings: {message}", field=_variable(prefix, problems[0])) from None
 
 
 def redacted(config: BaseModel) -> dict[str, Any]:
-    """The settings with secrets and passwords in URLs replaced by stars."""
-    shown = {}
-    for name, value in config.model_dump(mode="json").items():
-        if SECRET.search(name) and value:
-            shown[name] = "***"
-        else:
-            shown[name] = USER_INFO.sub("***@", value) if isinstance(value, str) else value
-    return shown
+    """The settings with secrets, and secrets inside of URLs, replaced by stars."""
+    return {name: _redact(name, value) for name, value in config.model_dump(mode="json").items()}
 
 
-def _unknown(prefix: str, name: str, known: list[str]) -> str:
-    near = difflib.get_close_matches(name, known, n=1)
+def _redact(name: str, value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _redact(f"{name}.{key}", one) for key, one in value.items()}
+    if isinstance(value, list):
+        return [_redact(name, one) for one in value]
+    if not isinstance(value, str):
+        return value
+    if SECRET.search(name):
+        return STARS if value else ""
+    return SECRET_ARGUMENT.sub(rf"\g<1>{STARS}", USER_INFO.sub(f"{STARS}@", value))
+
+
+def _unknown(prefix: str, key: str, known: list[str]) -> str:
+    near = difflib.get_close_matches(key.lower(), known, n=1)
     hint = f"; did you mean {prefix}{near[0].upper()}?" if near else ""
-    return f"unknown setting {prefix}{name.upper()}{hint}"
+    return f"unknown setting {prefix}{key}{hint}"
+
+
+def _problem(config_type: type[BaseModel], prefix: str, problem: Mapping[str, Any]) -> str:
+    """What is wrong, and what the field is for: its description tells the unit."""
+    field = config_type.model_fields.get(str(problem["loc"][0])) if problem["loc"] else None
+    meaning = f" ({field.description.rstrip('.')})" if field and field.description else ""
+    return f"{_variable(prefix, problem)}{meaning}: {problem['msg']}"
+
+
+def _variable(prefix: str, problem: Mapping[str, Any]) -> str:
+    return prefix + "_".join(str(part) for part in problem["loc"]).upper()

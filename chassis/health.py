@@ -11,6 +11,7 @@ class Health:
     def __init__(self) -> None:
         self._why_by_part: dict[str, str] = {}
         self._notes: dict[str, str] = {}
+        self._watchdogs: list[ProgressWatchdog] = []
 
     def set(self, part: str, is_healthy: bool, why: str = "") -> None:
         """Record a part's state; `why` is for people."""
@@ -23,6 +24,14 @@ class Health:
         else:
             self._notes.pop(part, None)
 
+    def watch(self, watchdog: "ProgressWatchdog") -> None:
+        """From now on the process is alive only while `watchdog` is not stalled."""
+        self._watchdogs.append(watchdog)
+
+    def is_alive(self) -> bool:
+        """Whether everything that must move has moved lately; a process that is not is to be started again."""
+        return not any([watchdog.is_stalled() for watchdog in self._watchdogs])  # all are asked: each tells its state
+
     def is_ready(self) -> bool:
         """Whether every part that has spoken is healthy."""
         return all(why == OK for why in self._why_by_part.values())
@@ -33,7 +42,11 @@ class Health:
 
 
 class ProgressWatchdog:
-    """Unhealthy when nothing has moved for `max_age_s`; reported lag is no guide, it reads 0 in an outage."""
+    """Fails liveness when nothing has moved for `max_age_s`; reported lag is no guide, it reads 0 in an outage.
+
+    Beat on each fetch or commit that a broker answered, empty ones too. `max_age_s` stays well above a broker's
+    restart: to be started again helps against a hung client, not against an absent broker.
+    """
 
     def __init__(self, health: Health, name: str, max_age_s: float, clock: Clock = SYSTEM_CLOCK) -> None:
         self._health = health
@@ -41,6 +54,7 @@ class ProgressWatchdog:
         self._max_age_s = max_age_s
         self._clock = clock
         self._last_s = clock.monotonic_s()
+        health.watch(self)
 
     def beat(self) -> None:
         """Something moved."""

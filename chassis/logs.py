@@ -2,7 +2,7 @@
 
 import logging
 import sys
-from collections.abc import MutableMapping
+from collections.abc import Callable, MutableMapping
 from typing import Any
 
 import structlog
@@ -10,6 +10,9 @@ from opentelemetry import trace
 
 QUIET = ("faust", "mode", "aiokafka", "kafka", "grpc", "asyncio", "opentelemetry", "pyiceberg")
 LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
+
+
+Event = MutableMapping[str, Any]
 
 
 def get_logger(name: str) -> Any:
@@ -22,6 +25,7 @@ def configure(level: str, service: str, zone: str, stream: Any = None) -> None:
     out = stream or sys.stderr
     shared: list[Any] = [
         structlog.contextvars.merge_contextvars,
+        _with(service=service, zone=zone),
         structlog.processors.add_log_level,
         _with_trace,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
@@ -33,7 +37,6 @@ def configure(level: str, service: str, zone: str, stream: Any = None) -> None:
         logger_factory=structlog.PrintLoggerFactory(out),
         cache_logger_on_first_use=False,
     )
-    structlog.contextvars.bind_contextvars(service=service, zone=zone)
     handler = logging.StreamHandler(out)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
@@ -54,7 +57,18 @@ def configure(level: str, service: str, zone: str, stream: Any = None) -> None:
         library.setLevel(max(logging.WARNING, LEVELS[level]))
 
 
-def _with_trace(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+def _with(**facts: str) -> Callable[[Any, str, Event], Event]:
+    """A processor and no context variables: threads of libraries do not inherit those."""
+
+    def add(_logger: Any, _method: str, event: Event) -> Event:
+        for name, fact in facts.items():
+            event.setdefault(name, fact)
+        return event
+
+    return add
+
+
+def _with_trace(_logger: Any, _method: str, event: Event) -> Event:
     context = trace.get_current_span().get_span_context()
     if context.is_valid:
         event["trace_id"] = f"{context.trace_id:032x}"

@@ -98,7 +98,14 @@ class Shell:
 
     def _tracing(self) -> Tracing:
         config = self.config
-        return Tracing(self.name, config.instance, config.otlp_endpoint, config.trace_sample_ratio, config.zone)
+        return Tracing(
+            self.name,
+            config.instance,
+            config.otlp_endpoint,
+            config.trace_sample_ratio,
+            config.zone,
+            metrics=self.metrics,
+        )
 
     def _quota(self) -> list[Part]:
         config, contracts = self.config, self._contracts

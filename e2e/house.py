@@ -26,7 +26,7 @@ class House:
     def __init__(self, folder: Path, port_base: int) -> None:
         self.home = Home(folder)
         self.port_base = port_base
-        self.last_said = ""
+        self.last_printed = self.last_said = ""
 
     def up(self) -> None:
         self.command("up", "--detach", "--port-base", str(self.port_base), timeout_s=UP_WITHIN_S)
@@ -54,7 +54,7 @@ class House:
             env=os.environ | {"CORKBOARD_HOME": str(self.home.root), "NO_COLOR": "1"},
             check=False,
         )
-        self.last_said = done.stderr
+        self.last_printed, self.last_said = done.stdout, done.stderr
         return done
 
     @property

@@ -17,8 +17,8 @@ def publish_rule(house: House, key: str, limit: str, unit: str = "requests") -> 
     house.command(
         "quota", "create", key, "--limit", limit, "--burst", "0", "--unit", unit, "--actor", "ann", "--why", "test"
     )
-    house.command("quota", "validate", key)
-    house.command("quota", "approve", key, "--actor", "bob", "--why", "fine")
+    house.command("quota", "validate", key, "--actor", "ann")
+    house.command("quota", "approve", key, "--actor", "ann", "--why", "fine")
     house.command("quota", "publish", key, "--actor", "ann")
 
 
@@ -77,6 +77,8 @@ def test_events_are_charged_per_tenant(house: House) -> None:
 def test_an_invalid_rule_names_its_field(house: House) -> None:
     listing = json.loads(house.command("quota", "list", "--json"))
     assert isinstance(listing, list)
-    code, said = house.attempt("quota", "create", "surface/blender/GetFeed/x", "--limit", "-1")
+    house.command("quota", "create", "surface/blender/GetFeed/negative", "--limit", "-1", "--actor", "ann")
+    code, _ = house.attempt("quota", "validate", "surface/blender/GetFeed/negative", "--actor", "ann", "--json")
     assert code == 2
-    assert "limit" in said
+    violations = json.loads(house.last_printed)["violations"]
+    assert "limit" in [violation["field"] for violation in violations]

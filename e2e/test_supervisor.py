@@ -13,7 +13,7 @@ from corkboard.local.run_file import RunFile
 from e2e.house import House
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
-PORT_BASE = 47100
+PORT_BASE = 25100
 
 
 def alive(pids: list[int]) -> list[int]:

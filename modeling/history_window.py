@@ -24,9 +24,7 @@ class HistoryWindow:
         return self.pin_BL >= 0
 
 
-def windows_before(
-    interactions: Interactions, event_B: Ints, length: int, user_B: Ints | None = None
-) -> HistoryWindow:
+def windows_before(interactions: Interactions, event_B: Ints, length: int, user_B: Ints | None = None) -> HistoryWindow:
     """The `length` events before each event number, of the event's own user or of `user_B`.
 
     With `user_B` an event number may be one past the user's last event.

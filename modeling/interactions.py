@@ -61,8 +61,11 @@ class Interactions:
     def keep(self, mask_E: Bools) -> "Interactions":
         """The same users and pins with only the events of `mask_E`."""
         return replace(
-            self, user_E=self.user_E[mask_E], pin_E=self.pin_E[mask_E],
-            type_E=self.type_E[mask_E], time_ms_E=self.time_ms_E[mask_E],
+            self,
+            user_E=self.user_E[mask_E],
+            pin_E=self.pin_E[mask_E],
+            type_E=self.type_E[mask_E],
+            time_ms_E=self.time_ms_E[mask_E],
         )
 
 

@@ -35,9 +35,9 @@ class Neighbours:
         known = history_L >= 0
         rows, weights = history_L[known], decay ** steps_back_L[known]
         contributions = self.weight_PK[rows] * weights[:, None]
-        return np.bincount(
-            self.pin_PK[rows].ravel(), weights=contributions.ravel(), minlength=self.num_pins
-        ).astype(np.float32)
+        return np.bincount(self.pin_PK[rows].ravel(), weights=contributions.ravel(), minlength=self.num_pins).astype(
+            np.float32
+        )
 
 
 def fit_ease(matrix_UP: Floats, ridge: float = DEFAULT_RIDGE, num_neighbours: int = DEFAULT_NEIGHBOURS) -> Neighbours:

@@ -11,6 +11,10 @@ from chassis.metrics import Metrics
 def offline_bus(bootstrap: str, name: str) -> KafkaBus:
     """A Kafka bus with its own, unscraped metrics."""
     return KafkaBus(
-        bootstrap, zone="local", instance=f"{name}-{socket.gethostname()}", metrics=Metrics(name), health=Health(),
+        bootstrap,
+        zone="local",
+        instance=f"{name}-{socket.gethostname()}",
+        metrics=Metrics(name),
+        health=Health(),
         clock=SYSTEM_CLOCK,
     )

@@ -13,7 +13,11 @@ DEFAULT_TEMPERATURE = 0.07
 
 
 def sampled_softmax(
-    users_BD: Tensor, items_BD: Tensor, log_q_B: Tensor, user_id_B: Tensor, item_id_B: Tensor,
+    users_BD: Tensor,
+    items_BD: Tensor,
+    log_q_B: Tensor,
+    user_id_B: Tensor,
+    item_id_B: Tensor,
     temperature: float = DEFAULT_TEMPERATURE,
 ) -> Tensor:
     """Mean loss over rows that have a negative left; 0 when none has.

@@ -37,8 +37,13 @@ def seed_everything(seed: int) -> None:
 
 
 def train(
-    model: nn.Module, num_rows: int, loss_of: Callable[[Ints], Tensor], plan: TrainingPlan,
-    *, phase: str = "train", progress: Progress = silent,
+    model: nn.Module,
+    num_rows: int,
+    loss_of: Callable[[Ints], Tensor],
+    plan: TrainingPlan,
+    *,
+    phase: str = "train",
+    progress: Progress = silent,
 ) -> list[float]:
     """Minimise `loss_of(row numbers of a batch)` over `num_rows` rows; returns the mean loss of each epoch.
 

@@ -72,7 +72,7 @@ DEFINITIONS_RELEASED = Topic(
     key="bundle name",
     value="BundleRelease",
     owner="corkboard",
-    consumers=("ingest", "enrich", "indexer", "blender"),
+    consumers=("ingest", "enrich", "indexer", "cg", "ranker", "blender"),
     num_partitions=1,
     is_compacted=True,
 )

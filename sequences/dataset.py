@@ -23,29 +23,49 @@ SERVED_FILE = "served.parquet"
 LABELS = ("clicked", "saved", "hidden", "long_viewed", "shared", "converted")
 REQUEST_COLUMNS = ("request_id", "user_id", "surface", "served_time_ms")
 
-HISTORIES: pa.Schema = pa.schema([
-    ("user_id", pa.string()), ("event_ids", pa.list_(pa.string())), ("pin_ids", pa.list_(pa.string())),
-    ("event_types", pa.list_(pa.string())), ("event_times_ms", pa.list_(pa.int64())),
-    ("dwell_s", pa.list_(pa.float32())), ("value_micros", pa.list_(pa.int64())), ("ratings", pa.list_(pa.float32())),
-])
+HISTORIES: pa.Schema = pa.schema(
+    [
+        ("user_id", pa.string()),
+        ("event_ids", pa.list_(pa.string())),
+        ("pin_ids", pa.list_(pa.string())),
+        ("event_types", pa.list_(pa.string())),
+        ("event_times_ms", pa.list_(pa.int64())),
+        ("dwell_s", pa.list_(pa.float32())),
+        ("value_micros", pa.list_(pa.int64())),
+        ("ratings", pa.list_(pa.float32())),
+    ]
+)
 """One row per user, lists in the order of (event time, event id)."""
 
-SERVED: pa.Schema = pa.schema([
-    ("request_id", pa.string()), ("user_id", pa.string()), ("surface", pa.string()), ("served_time_ms", pa.int64()),
-    ("pin_id", pa.string()), ("position", pa.int32()), ("score", pa.float64()),
-    *((label, pa.bool_()) for label in LABELS),
-])
+SERVED: pa.Schema = pa.schema(
+    [
+        ("request_id", pa.string()),
+        ("user_id", pa.string()),
+        ("surface", pa.string()),
+        ("served_time_ms", pa.int64()),
+        ("pin_id", pa.string()),
+        ("position", pa.int32()),
+        ("score", pa.float64()),
+        *((label, pa.bool_()) for label in LABELS),
+    ]
+)
 """One row per served pin, sorted by (user id, served time, request id, position)."""
 
 
 def pins_schema(vector_width: int) -> pa.Schema:
     """One row per pin; a pin without vector has null."""
-    return pa.schema([
-        ("pin_id", pa.string()), ("topics", pa.list_(pa.string())),
-        ("content_vector", pa.list_(pa.float32(), vector_width)), ("created_time_ms", pa.int64()),
-        ("advertiser_id", pa.string()), ("price_micros", pa.int64()), ("content_group", pa.string()),
-        ("locale", pa.string()),
-    ])
+    return pa.schema(
+        [
+            ("pin_id", pa.string()),
+            ("topics", pa.list_(pa.string())),
+            ("content_vector", pa.list_(pa.float32(), vector_width)),
+            ("created_time_ms", pa.int64()),
+            ("advertiser_id", pa.string()),
+            ("price_micros", pa.int64()),
+            ("content_group", pa.string()),
+            ("locale", pa.string()),
+        ]
+    )
 
 
 @dataclass(frozen=True)
@@ -125,7 +145,7 @@ class Dataset:
         if seed is not None:
             np.random.default_rng([seed, position.epoch]).shuffle(order_R)
         for at in range(position.num_requests, len(order_R), requests_per_batch):
-            chosen_R = order_R[at:at + requests_per_batch]
+            chosen_R = order_R[at : at + requests_per_batch]
             yield _batch(served, starts_R1, chosen_R), Position(position.epoch, at + len(chosen_R))
 
     def _by_request(self, surface: str) -> pa.Table:

@@ -15,12 +15,25 @@ from sequences.engine.plan import plan_for
 from sequences.engine.result import EngineResult
 
 EVENT: Mapping[str, Any] = {
-    "event_id": "e-1", "user_id": "u-1", "event_type": "click", "event_time_ms": 1_700_000_000_000,
-    "received_time_ms": 1_700_000_000_010, "pin_id": "p-1", "surface": "home", "request_id": "", "traceparent": "",
+    "event_id": "e-1",
+    "user_id": "u-1",
+    "event_type": "click",
+    "event_time_ms": 1_700_000_000_000,
+    "received_time_ms": 1_700_000_000_010,
+    "pin_id": "p-1",
+    "surface": "home",
+    "request_id": "",
+    "traceparent": "",
     "attributes": b"",
 }
 PIN: Mapping[str, Any] = {
-    "pin_id": "p-1", "title": "", "description": "", "topics": [], "locale": "", "created_time_ms": 0, "image": b"",
+    "pin_id": "p-1",
+    "title": "",
+    "description": "",
+    "topics": [],
+    "locale": "",
+    "created_time_ms": 0,
+    "image": b"",
     "given_vector": None,
 }
 
@@ -51,7 +64,9 @@ def pins_batch(pins: Sequence[Mapping[str, Any]]) -> pa.RecordBatch:
 
 
 def run(
-    definitions: Definitions, events: Sequence[Mapping[str, Any]] | pa.RecordBatch, *,
+    definitions: Definitions,
+    events: Sequence[Mapping[str, Any]] | pa.RecordBatch,
+    *,
     pins: Mapping[str, Row] | None = None,
 ) -> EngineResult:
     """Enrich the events; `pins` is what the look-up of pins knows."""

@@ -5,14 +5,15 @@ from pathlib import Path
 
 import pytest
 
+from chassis.kafka.topic import Topic
 from protos import topics
 
 ROOT = Path(__file__).parents[1]
-NAMES = {topic.name: name for name, topic in vars(topics).items() if isinstance(topic, topics.Topic)}
+NAMES = {topic.name: name for name, topic in vars(topics).items() if isinstance(topic, Topic)}
 SHARED_ENDS = {"chassis": ("protos/contracts.py", "chassis")}
 
 
-def uses(topic: topics.Topic, room: str) -> list[Path]:
+def uses(topic: Topic, room: str) -> list[Path]:
     """Files of `room` that name the topic."""
     pattern = re.compile(rf"\b{NAMES[topic.name]}\b")
     found: list[Path] = []
@@ -24,13 +25,13 @@ def uses(topic: topics.Topic, room: str) -> list[Path]:
 
 
 @pytest.mark.parametrize("topic", topics.ALL, ids=lambda topic: topic.name)
-def test_a_topic_is_written_by_its_owner(topic: topics.Topic) -> None:
+def test_a_topic_is_written_by_its_owner(topic: Topic) -> None:
     for owner in topic.owner.split(", "):
         assert uses(topic, owner), f"{owner} owns {topic.name} and never names {NAMES[topic.name]}"
 
 
 @pytest.mark.parametrize("topic", topics.ALL, ids=lambda topic: topic.name)
-def test_a_topic_is_read_by_its_consumers(topic: topics.Topic) -> None:
+def test_a_topic_is_read_by_its_consumers(topic: Topic) -> None:
     for consumer in topic.consumers:
         assert uses(topic, consumer), f"{consumer} should read {topic.name} and never names {NAMES[topic.name]}"
 

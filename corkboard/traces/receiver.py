@@ -25,7 +25,7 @@ class TraceReceiver(rpc.TraceServiceServicer):
         self._store = store
         self._queue: asyncio.Queue[list[SpanRow]] = asyncio.Queue(MAX_QUEUED_BATCHES)
 
-    async def Export(  # noqa: N802  # the name is OTLP's
+    async def Export(  # the name is OTLP's
         self, request: pb.ExportTraceServiceRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> pb.ExportTraceServiceResponse:
         try:

@@ -3,7 +3,10 @@
 from sequences.definitions.enrichment import Column, Enrichment
 
 attributes = Enrichment(
-    name="attributes", owner="feed", executor="validate_schema", reads=("event_type", "attributes"),
+    name="attributes",
+    owner="feed",
+    executor="validate_schema",
+    reads=("event_type", "attributes"),
     description="Parses the attributes once, by the event type's schema.",
     writes=(
         Column(name="dwell_s", type="float32"),
@@ -15,7 +18,11 @@ attributes = Enrichment(
     ),
 )
 query_text = Enrichment(
-    name="query_text", owner="search", executor="normalise_text", reads=("query",), event_types=("search",),
+    name="query_text",
+    owner="search",
+    executor="normalise_text",
+    reads=("query",),
+    event_types=("search",),
     description="The query as retrieval compares it.",
     writes=(Column(name="query_normalised", type="string"),),
 )

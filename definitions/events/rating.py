@@ -3,7 +3,8 @@
 from sequences.definitions.event_type import Attribute, EventType
 
 rating = EventType(
-    name="rating", owner="research",
+    name="rating",
+    owner="research",
     retention_days=18_250,  # public data sets span decades
     max_lateness_s=31_536_000,
     description="A person gave the pin a mark.",

@@ -14,18 +14,27 @@ def write_dataset(folder: Path, data: TrainingData) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     histories = [
         {
-            "user_id": item.user_id, "event_ids": [f"{item.user_id}-{n}" for n in range(len(item.pin_ids))],
-            "pin_ids": list(item.pin_ids), "event_types": list(item.event_types),
-            "event_times_ms": list(item.event_times_ms), "dwell_s": [None] * len(item.pin_ids),
-            "value_micros": [None] * len(item.pin_ids), "ratings": [None] * len(item.pin_ids),
+            "user_id": item.user_id,
+            "event_ids": [f"{item.user_id}-{n}" for n in range(len(item.pin_ids))],
+            "pin_ids": list(item.pin_ids),
+            "event_types": list(item.event_types),
+            "event_times_ms": list(item.event_times_ms),
+            "dwell_s": [None] * len(item.pin_ids),
+            "value_micros": [None] * len(item.pin_ids),
+            "ratings": [None] * len(item.pin_ids),
         }
         for item in data.histories
     ]
     pins = [
         {
-            "pin_id": pin_id, "topics": list(data.pins.topics[row]), "content_vector": data.pins.content_PW[row],
-            "created_time_ms": int(data.pins.created_ms_P[row]), "advertiser_id": "",
-            "price_micros": int(data.pins.price_micros_P[row]), "content_group": "", "locale": "",
+            "pin_id": pin_id,
+            "topics": list(data.pins.topics[row]),
+            "content_vector": data.pins.content_PW[row],
+            "created_time_ms": int(data.pins.created_ms_P[row]),
+            "advertiser_id": "",
+            "price_micros": int(data.pins.price_micros_P[row]),
+            "content_group": "",
+            "locale": "",
         }
         for row, pin_id in enumerate(data.pins.pin_ids)
     ]

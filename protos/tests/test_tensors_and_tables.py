@@ -25,11 +25,16 @@ def test_a_transposed_array_is_sent_in_c_order() -> None:
     assert np.array_equal(tensor_to_numpy(numpy_to_tensor(array)), array)
 
 
-@pytest.mark.parametrize("tensor", [
-    pb.Tensor(data=b"1234", shape=[2], dtype=pb.DTYPE_FLOAT32), pb.Tensor(data=b"", shape=[1], dtype=pb.DTYPE_INT8),
-    pb.Tensor(data=b"1234", shape=[1]), pb.Tensor(data=b"12", shape=[-2], dtype=pb.DTYPE_INT8),
-    pb.Tensor(shape=[2**62, 2**62], dtype=pb.DTYPE_INT8),
-])
+@pytest.mark.parametrize(
+    "tensor",
+    [
+        pb.Tensor(data=b"1234", shape=[2], dtype=pb.DTYPE_FLOAT32),
+        pb.Tensor(data=b"", shape=[1], dtype=pb.DTYPE_INT8),
+        pb.Tensor(data=b"1234", shape=[1]),
+        pb.Tensor(data=b"12", shape=[-2], dtype=pb.DTYPE_INT8),
+        pb.Tensor(shape=[2**62, 2**62], dtype=pb.DTYPE_INT8),
+    ],
+)
 def test_shapes_and_types_that_disagree_are_invalid(tensor: pb.Tensor) -> None:
     with pytest.raises(Invalid):
         tensor_to_numpy(tensor)

@@ -27,8 +27,9 @@ class ActiveDefinitions:
     def current(self) -> Definitions:
         """What to work with. Raises: Unavailable before the first bundle."""
         if self._current is None:
-            raise Unavailable("no definitions have been released yet", reason="no_definitions",
-                              retry_after_s=RETRY_AFTER_S)
+            raise Unavailable(
+                "no definitions have been released yet", reason="no_definitions", retry_after_s=RETRY_AFTER_S
+            )
         return self._current
 
     def apply(self, release: Release, path: Path) -> None:  # noqa: ARG002 - the shape a BundleWatcher calls

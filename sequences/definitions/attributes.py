@@ -38,8 +38,11 @@ def _object(content: bytes) -> dict[str, Any]:
     if content in EMPTY:
         return {}
     if len(content) > MAX_ATTRIBUTES_BYTES:
-        raise Invalid(f"attributes have {len(content)} bytes, at most {MAX_ATTRIBUTES_BYTES} are allowed",
-                      field="attributes_json", reason="too_large")
+        raise Invalid(
+            f"attributes have {len(content)} bytes, at most {MAX_ATTRIBUTES_BYTES} are allowed",
+            field="attributes_json",
+            reason="too_large",
+        )
     try:
         value = json.loads(content)
     except (ValueError, RecursionError) as error:

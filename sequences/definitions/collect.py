@@ -39,5 +39,4 @@ def _execute(path: Path) -> ModuleType:
 
 
 def _definitions_of(module: ModuleType) -> list[Definition]:
-    return [value for name, value in vars(module).items()
-            if isinstance(value, Definition) and not name.startswith("_")]
+    return [value for name, value in vars(module).items() if isinstance(value, Definition) and not name.startswith("_")]

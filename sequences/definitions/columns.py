@@ -7,21 +7,30 @@ from sequences.definitions.definitions import Definitions
 from sequences.definitions.enrichment import Column, Subject
 
 _ARROW_BY_TYPE: dict[str, pa.DataType] = {
-    "string": pa.string(), "binary": pa.binary(), "bool": pa.bool_(),
-    "int32": pa.int32(), "int64": pa.int64(), "float32": pa.float32(), "float64": pa.float64(),
-    "list<string>": pa.list_(pa.string()), "list<int32>": pa.list_(pa.int32()), "list<float32>": pa.list_(pa.float32()),
+    "string": pa.string(),
+    "binary": pa.binary(),
+    "bool": pa.bool_(),
+    "int32": pa.int32(),
+    "int64": pa.int64(),
+    "float32": pa.float32(),
+    "float64": pa.float64(),
+    "list<string>": pa.list_(pa.string()),
+    "list<int32>": pa.list_(pa.int32()),
+    "list<float32>": pa.list_(pa.float32()),
 }
 
-PIN_INPUT: pa.Schema = pa.schema([
-    pa.field("pin_id", pa.string(), nullable=False),
-    pa.field("title", pa.string(), nullable=False),
-    pa.field("description", pa.string(), nullable=False),
-    pa.field("topics", pa.list_(pa.string()), nullable=False),
-    pa.field("locale", pa.string(), nullable=False),
-    pa.field("created_time_ms", pa.int64(), nullable=False),
-    pa.field("image", pa.binary(), nullable=False),
-    pa.field("given_vector", pa.list_(pa.float32())),
-])
+PIN_INPUT: pa.Schema = pa.schema(
+    [
+        pa.field("pin_id", pa.string(), nullable=False),
+        pa.field("title", pa.string(), nullable=False),
+        pa.field("description", pa.string(), nullable=False),
+        pa.field("topics", pa.list_(pa.string()), nullable=False),
+        pa.field("locale", pa.string(), nullable=False),
+        pa.field("created_time_ms", pa.int64(), nullable=False),
+        pa.field("image", pa.binary(), nullable=False),
+        pa.field("given_vector", pa.list_(pa.float32())),
+    ]
+)
 """What enrichments of pins may read. Absent texts are "", an absent image is b"", an absent vector is null."""
 
 

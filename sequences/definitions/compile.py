@@ -32,8 +32,10 @@ def compile_definitions(root: Path, limits: CompileLimits = CompileLimits()) -> 
     """
     first, second = (_run(root, limits, seed) for seed in HASH_SEEDS)
     if first != second:
-        raise Invalid("two runs of the definitions gave different results: they may depend on nothing but their text",
-                      reason="not_deterministic")
+        raise Invalid(
+            "two runs of the definitions gave different results: they may depend on nothing but their text",
+            reason="not_deterministic",
+        )
     definitions = parse(first)
     check(definitions)
     return definitions
@@ -46,12 +48,22 @@ def write_bundle(definitions: Definitions, store: BundleStore) -> Release:
 
 
 def _run(root: Path, limits: CompileLimits, hash_seed: str) -> bytes:
-    command = [sys.executable, "-m", "sequences.definitions.compile_worker", str(root.resolve()), str(limits.cpu_s),
-               str(limits.memory_bytes)]
+    command = [
+        sys.executable,
+        "-m",
+        "sequences.definitions.compile_worker",
+        str(root.resolve()),
+        str(limits.cpu_s),
+        str(limits.memory_bytes),
+    ]
     environment = {"PYTHONHASHSEED": hash_seed, "PYTHONPATH": str(_CODE), "PATH": "", "PYTHONDONTWRITEBYTECODE": "1"}
     try:
         done = subprocess.run(  # noqa: S603 - our own interpreter and module
-            command, capture_output=True, env=environment, timeout=limits.wall_s, check=False,
+            command,
+            capture_output=True,
+            env=environment,
+            timeout=limits.wall_s,
+            check=False,
         )
     except subprocess.TimeoutExpired as error:
         raise Invalid(f"definitions ran longer than {limits.wall_s} s", reason="over_limit") from error
@@ -60,8 +72,11 @@ def _run(root: Path, limits: CompileLimits, hash_seed: str) -> bytes:
     last_lines = done.stderr.decode(errors="replace").strip()[-2000:]
     if done.returncode == FAULT_STATUS:
         raise Invalid(last_lines, reason="bad_definition")
-    raise Invalid(f"definitions were stopped (status {done.returncode}; limits: {limits.cpu_s} s of CPU, "
-                  f"{limits.memory_bytes >> 20} MiB): {last_lines}", reason="over_limit")
+    raise Invalid(
+        f"definitions were stopped (status {done.returncode}; limits: {limits.cpu_s} s of CPU, "
+        f"{limits.memory_bytes >> 20} MiB): {last_lines}",
+        reason="over_limit",
+    )
 
 
 _CODE = Path(__file__).parents[2]

@@ -53,11 +53,15 @@ def assemble(definitions: Iterable[Definition]) -> Definitions:
         room = rooms[_ROOM_BY_KIND[type(definition)]]
         if definition.name in room:
             kind = type(definition).__name__
-            raise Invalid(f"two definitions of kind {kind} are named {definition.name!r}", field=definition.name,
-                          reason="duplicate_definition")
+            raise Invalid(
+                f"two definitions of kind {kind} are named {definition.name!r}",
+                field=definition.name,
+                reason="duplicate_definition",
+            )
         room[definition.name] = definition
-    return parse(Definitions.model_validate({name: dict(sorted(room.items())) for name, room in rooms.items()})
-                 .canonical_json())
+    return parse(
+        Definitions.model_validate({name: dict(sorted(room.items())) for name, room in rooms.items()}).canonical_json()
+    )
 
 
 def parse(content: bytes) -> Definitions:

@@ -23,8 +23,11 @@ def in_order(enrichments: Iterable[Enrichment]) -> list[Enrichment]:
                 if not before:
                     heapq.heappush(ready, _priority(waiting[other]))
     if waiting:
-        raise Invalid(f"enrichments read each other's columns in a cycle: {', '.join(sorted(waiting))}",
-                      field=min(waiting), reason="cycle")
+        raise Invalid(
+            f"enrichments read each other's columns in a cycle: {', '.join(sorted(waiting))}",
+            field=min(waiting),
+            reason="cycle",
+        )
     return ordered
 
 

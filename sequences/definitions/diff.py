@@ -34,8 +34,13 @@ def unversioned_changes(old: Definitions, new: Definitions) -> list[Problem]:
         before, after = ({each["name"]: each["type"] for each in side} for side in change.fields[key])
         retyped = sorted(column for column in before.keys() & after.keys() if before[column] != after[column])
         if retyped and getattr(new, room)[name].version <= getattr(old, room)[name].version:
-            problems.append(Problem(change.where, "type_changed_without_version",
-                                    f"type of {', '.join(retyped)} changed; raise the version"))
+            problems.append(
+                Problem(
+                    change.where,
+                    "type_changed_without_version",
+                    f"type of {', '.join(retyped)} changed; raise the version",
+                )
+            )
     return problems
 
 

@@ -7,7 +7,16 @@ from pydantic import Field, JsonValue
 from sequences.definitions.definition import Definition, Frozen, Name
 
 ColumnType = Literal[
-    "string", "binary", "bool", "int32", "int64", "float32", "float64", "list<string>", "list<int32>", "list<float32>",
+    "string",
+    "binary",
+    "bool",
+    "int32",
+    "int64",
+    "float32",
+    "float64",
+    "list<string>",
+    "list<int32>",
+    "list<float32>",
 ]
 Subject = Literal["event", "pin"]
 OnMissing = Literal["null", "default", "park"]

@@ -18,7 +18,8 @@ class SpacingClass(Definition):
     signal: MembershipSignal | KeySignal
     threshold: float = Field(default=0.0, ge=0, le=1, description="used by low_quality only")
     kernel: Literal["inverse", "exponential", "step"] = Field(
-        default="inverse", description="1/d, exp(-(d-1)/decay) or 1 at distance d",
+        default="inverse",
+        description="1/d, exp(-(d-1)/decay) or 1 at distance d",
     )
     decay: float = Field(default=3.0, gt=0, le=100, description="slots; used by exponential only")
     window: int = Field(default=10, ge=1, le=100, description="slots that count")

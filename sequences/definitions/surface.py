@@ -27,5 +27,6 @@ class Surface(Definition):
     diversity_window: int = Field(default=8, ge=1, le=100, description="slots that a pick looks back")
     pool_size: int = Field(default=500, ge=1, le=2000, description="candidates asked for and ranked")
     utility_weights: dict[Action, float] = Field(
-        default_factory=dict, description="action -> weight of its probability in the utility",
+        default_factory=dict,
+        description="action -> weight of its probability in the utility",
     )

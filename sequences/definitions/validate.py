@@ -52,8 +52,11 @@ def _event_types(definitions: Definitions) -> Iterator[Problem]:
         for attribute in event.attributes:
             first = types.setdefault(attribute.name, (event.name, attribute.type))
             if first[1] != attribute.type:
-                yield Problem(f"events/{event.name}", "column_type_conflict",
-                              f"attribute {attribute.name!r} is {attribute.type} here and {first[1]} in {first[0]}")
+                yield Problem(
+                    f"events/{event.name}",
+                    "column_type_conflict",
+                    f"attribute {attribute.name!r} is {attribute.type} here and {first[1]} in {first[0]}",
+                )
 
 
 def _enrichments(definitions: Definitions, subject: Subject, executors: Mapping[str, Executor]) -> Iterator[Problem]:
@@ -64,11 +67,17 @@ def _enrichments(definitions: Definitions, subject: Subject, executors: Mapping[
     for each in enrichments:
         for column in each.writes:
             if column.name in writer:
-                code = "column_written_twice" if columns[column.name] == arrow_type(column.type) \
+                code = (
+                    "column_written_twice"
+                    if columns[column.name] == arrow_type(column.type)
                     else "column_type_conflict"
-                yield Problem(f"enrichments/{each.name}", code,
-                              f"column {column.name!r} ({column.type}) is already written by {writer[column.name]} "
-                              f"({columns[column.name]})")
+                )
+                yield Problem(
+                    f"enrichments/{each.name}",
+                    code,
+                    f"column {column.name!r} ({column.type}) is already written by {writer[column.name]} "
+                    f"({columns[column.name]})",
+                )
             writer.setdefault(column.name, each.name)
             columns.setdefault(column.name, arrow_type(column.type))
     for each in enrichments:
@@ -80,14 +89,17 @@ def _enrichments(definitions: Definitions, subject: Subject, executors: Mapping[
 
 
 def _enrichment(
-    definitions: Definitions, enrichment: Enrichment, columns: Mapping[str, pa.DataType],
+    definitions: Definitions,
+    enrichment: Enrichment,
+    columns: Mapping[str, pa.DataType],
     executors: Mapping[str, Executor],
 ) -> Iterator[Problem]:
     where = f"enrichments/{enrichment.name}"
     executor = executors.get(enrichment.executor)
     if executor is None:
-        yield Problem(where, "unknown_executor",
-                      f"executor {enrichment.executor!r} is none of {', '.join(sorted(executors))}")
+        yield Problem(
+            where, "unknown_executor", f"executor {enrichment.executor!r} is none of {', '.join(sorted(executors))}"
+        )
     else:
         yield from (Problem(where, "bad_signature", text) for text in executor.check(enrichment))
     for name in enrichment.reads:

@@ -26,8 +26,14 @@ class Engine:
     start again with every step isolated: executors are pure, so the good rows come out the same.
     """
 
-    def __init__(self, plan: Plan, lookup: CachedLookup | None = None, *, observer: Observer | None = None,
-                 max_concurrency: int = MAX_CONCURRENCY) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        lookup: CachedLookup | None = None,
+        *,
+        observer: Observer | None = None,
+        max_concurrency: int = MAX_CONCURRENCY,
+    ) -> None:
         self.plan = plan
         self._lookup = lookup or CachedLookup(NoLookups())
         self._observer = observer or SilentObserver()
@@ -110,8 +116,15 @@ def _empty(planned: PlannedStep) -> ExecutorResult:
 
 
 def _step_run(planned: PlannedStep, num_in: int, num_kept: int, num_failed: int, started_s: float) -> StepRun:
-    return StepRun(planned.name, planned.executor.name, num_in, num_kept, num_failed,
-                   time.perf_counter() - started_s, tuple(field.name for field in planned.step.writes))
+    return StepRun(
+        planned.name,
+        planned.executor.name,
+        num_in,
+        num_kept,
+        num_failed,
+        time.perf_counter() - started_s,
+        tuple(field.name for field in planned.step.writes),
+    )
 
 
 def _conformed(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
@@ -119,6 +132,7 @@ def _conformed(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
         index = batch.schema.get_field_index(field.name)
         if index < 0 or batch.schema.field(index).type != field.type:
             found = "absent" if index < 0 else str(batch.schema.field(index).type)
-            raise Invalid(f"column {field.name!r} must be {field.type}, is {found}", field=field.name,
-                          reason="bad_schema")
+            raise Invalid(
+                f"column {field.name!r} must be {field.type}, is {found}", field=field.name, reason="bad_schema"
+            )
     return batch.select(schema.names)

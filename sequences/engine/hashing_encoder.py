@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 WORD = re.compile(r"\w+")
 TOPIC_WEIGHT = 2.0  # a topic says more than a word of the description
-PAIR_WEIGHT = 0.5   # two words in a row
+PAIR_WEIGHT = 0.5  # two words in a row
 PICTURE_WEIGHT = 1.0
-MAX_WORDS = 1000    # a description has at most 5,000 characters
+MAX_WORDS = 1000  # a description has at most 5,000 characters
 CACHED_TOKENS = 65_536
 
 

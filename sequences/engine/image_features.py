@@ -5,9 +5,9 @@ import io
 import numpy as np
 from numpy.typing import NDArray
 
-SIDE = 64            # pixels; both sides after scaling
+SIDE = 64  # pixels; both sides after scaling
 MAX_PIXELS = 40_000_000
-NUM_LEVELS = 4       # per colour channel
+NUM_LEVELS = 4  # per colour channel
 NUM_DIRECTIONS = 8
 
 

@@ -101,8 +101,9 @@ def _joined(planned: PlannedStep, *parts: tuple[ExecutorResult, int]) -> Executo
         for field in planned.step.writes
     }
     keep = np.concatenate([np.ones(size, np.bool_) if each.keep is None else each.keep for each, size in parts])
-    missing = np.concatenate([np.zeros(size, np.bool_) if each.missing is None else each.missing
-                              for each, size in parts])
+    missing = np.concatenate(
+        [np.zeros(size, np.bool_) if each.missing is None else each.missing for each, size in parts]
+    )
     failures: dict[int, str] = {}
     offset = 0
     for result, size in parts:

@@ -32,17 +32,23 @@ class NoLookups:
 class CacheLimits:
     """How much is kept, for how long."""
 
-    max_rows: int = 50_000     # ~0.5 kB each
+    max_rows: int = 50_000  # ~0.5 kB each
     ttl_s: float = 60.0
     missing_ttl_s: float = 1.0  # a pin is enriched about a second after its publication
-    rest_s: float = 1.0         # no call for so long after a failed one
+    rest_s: float = 1.0  # no call for so long after a failed one
 
 
 class CachedLookup:
     """A source behind a least-recently-used cache. Not thread-safe: one event loop."""
 
-    def __init__(self, source: LookupSource, limits: CacheLimits = CacheLimits(), *, clock: Clock = SYSTEM_CLOCK,
-                 observer: Observer | None = None) -> None:
+    def __init__(
+        self,
+        source: LookupSource,
+        limits: CacheLimits = CacheLimits(),
+        *,
+        clock: Clock = SYSTEM_CLOCK,
+        observer: Observer | None = None,
+    ) -> None:
         self._source = source
         self._limits = limits
         self._clock = clock

@@ -59,20 +59,30 @@ def plan_for(
 def _planned(enrichment: Enrichment, executors: Mapping[str, Executor]) -> PlannedStep:
     executor = executors.get(enrichment.executor)
     if executor is None:
-        raise Invalid(f"enrichment {enrichment.name!r} needs executor {enrichment.executor!r}, which this version "
-                      f"does not have", field=enrichment.name, reason="unknown_executor")
+        raise Invalid(
+            f"enrichment {enrichment.name!r} needs executor {enrichment.executor!r}, which this version does not have",
+            field=enrichment.name,
+            reason="unknown_executor",
+        )
     problems = executor.check(enrichment)
     if problems:
-        raise Invalid(f"enrichment {enrichment.name!r} {'; '.join(problems)}", field=enrichment.name,
-                      reason="bad_signature")
+        raise Invalid(
+            f"enrichment {enrichment.name!r} {'; '.join(problems)}", field=enrichment.name, reason="bad_signature"
+        )
     if executor.lookup_column and executor.lookup_column not in input_schema(enrichment.subject).names:
-        raise Invalid(f"enrichment {enrichment.name!r} looks up column {executor.lookup_column!r}, which must be there "
-                      f"before any enrichment", field=enrichment.name, reason="bad_signature")
+        raise Invalid(
+            f"enrichment {enrichment.name!r} looks up column {executor.lookup_column!r}, which must be there "
+            f"before any enrichment",
+            field=enrichment.name,
+            reason="bad_signature",
+        )
     fields = tuple(field_of(column) for column in enrichment.writes)
     return PlannedStep(
-        name=enrichment.name, executor=executor,
+        name=enrichment.name,
+        executor=executor,
         step=Step(enrichment.reads, fields, enrichment.parameters),
         event_types=pa.array(enrichment.event_types, pa.string()) if enrichment.event_types else None,
-        timeout_s=enrichment.timeout_s, on_missing=enrichment.on_missing,
+        timeout_s=enrichment.timeout_s,
+        on_missing=enrichment.on_missing,
         defaults={column.name: column.default for column in enrichment.writes},
     )

@@ -13,6 +13,13 @@ from sequences.engine.executors.time_features import TimeFeatures
 from sequences.engine.executors.validate_schema import ValidateSchema
 
 _ALL: tuple[Executor, ...] = (
-    ContentVector(), DropBots(), HashIds(), LookupPin(), MinDwell(), NormaliseText(), TimeFeatures(), ValidateSchema(),
+    ContentVector(),
+    DropBots(),
+    HashIds(),
+    LookupPin(),
+    MinDwell(),
+    NormaliseText(),
+    TimeFeatures(),
+    ValidateSchema(),
 )
 EXECUTORS: Mapping[str, Executor] = {executor.name: executor for executor in _ALL}

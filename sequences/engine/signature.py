@@ -22,7 +22,8 @@ def check_writes(enrichment: Enrichment, allowed: Mapping[str, str]) -> list[str
     """Written columns must be among `allowed` {name: type}."""
     return [
         f"cannot write column {column.name!r} of type {column.type}"
-        for column in enrichment.writes if allowed.get(column.name) != column.type
+        for column in enrichment.writes
+        if allowed.get(column.name) != column.type
     ]
 
 
@@ -35,5 +36,6 @@ def check_pairs(enrichment: Enrichment, written_type: str) -> list[str]:
     """One written column of `written_type` for each column read."""
     if len(enrichment.reads) != len(enrichment.writes) or not enrichment.reads:
         return ["needs one written column for each column read"]
-    return [f"column {column.name!r} must be {written_type}"
-            for column in enrichment.writes if column.type != written_type]
+    return [
+        f"column {column.name!r} must be {written_type}" for column in enrichment.writes if column.type != written_type
+    ]

@@ -50,8 +50,9 @@ class Work:
 
     def finish(self, schema: pa.Schema, runs: Sequence[StepRun]) -> EngineResult:
         """What is left, with the columns of `schema`."""
-        return EngineResult(self.batch.select(schema.names), self.rows, self.filtered, tuple(self.failures),
-                            tuple(runs))
+        return EngineResult(
+            self.batch.select(schema.names), self.rows, self.filtered, tuple(self.failures), tuple(runs)
+        )
 
     def _add_columns(self, planned: PlannedStep, positions: NDArray[np.int64], result: ExecutorResult) -> None:
         for field in planned.step.writes:

@@ -20,8 +20,13 @@ from sequences.definitions.testing import ROOT, repository_definitions
 from sequences.definitions.validate import validate
 
 CLICK = EventType(name="click", owner="t")
-SCHEMA = Enrichment(name="schema", owner="t", executor="validate_schema", reads=("event_type", "attributes"),
-                    writes=(Column(name="dwell_s", type="float32"),))
+SCHEMA = Enrichment(
+    name="schema",
+    owner="t",
+    executor="validate_schema",
+    reads=("event_type", "attributes"),
+    writes=(Column(name="dwell_s", type="float32"),),
+)
 
 
 def codes(*definitions: Definition) -> set[str]:
@@ -29,8 +34,9 @@ def codes(*definitions: Definition) -> set[str]:
 
 
 def text(name: str, reads: str, writes: str) -> Enrichment:
-    return Enrichment(name=name, owner="t", executor="normalise_text", reads=(reads,),
-                      writes=(Column(name=writes, type="string"),))
+    return Enrichment(
+        name=name, owner="t", executor="normalise_text", reads=(reads,), writes=(Column(name=writes, type="string"),)
+    )
 
 
 def write(root: Path, content: str, name: str = "events/a.py") -> Path:
@@ -41,8 +47,17 @@ def write(root: Path, content: str, name: str = "events/a.py") -> Path:
 
 def test_repository_definitions_are_valid_and_keep_their_names() -> None:
     definitions = repository_definitions()
-    assert set(definitions.events) == {"impression", "click", "save", "long_view", "hide", "share", "conversion",
-                                       "search", "rating"}
+    assert set(definitions.events) == {
+        "impression",
+        "click",
+        "save",
+        "long_view",
+        "hide",
+        "share",
+        "conversion",
+        "search",
+        "rating",
+    }
     assert definitions.sequences["engagement"].max_events == 2048
     assert set(definitions.surfaces) == {"home", "related", "search"}
 
@@ -69,8 +84,9 @@ def test_a_cycle_is_found() -> None:
 
 
 def test_column_type_conflicts_are_found() -> None:
-    other = Enrichment(name="other", owner="t", executor="hash_ids", reads=("pin_id",),
-                       writes=(Column(name="dwell_s", type="int64"),))
+    other = Enrichment(
+        name="other", owner="t", executor="hash_ids", reads=("pin_id",), writes=(Column(name="dwell_s", type="int64"),)
+    )
     assert codes(SCHEMA, other) == {"column_type_conflict"}
     assert codes(text("a", "pin_id", "event_time_ms")) == {"column_type_conflict"}
     assert codes(text("a", "pin_id", "surface")) == {"column_written_twice"}
@@ -90,17 +106,29 @@ def test_a_sequence_must_read_what_somebody_writes() -> None:
 
 
 def test_a_filter_needs_its_column() -> None:
-    sequence = Sequence(name="s", owner="t", event_types=("click",), columns=("event_id",),
-                        filters=(Filter(column="mood", operator="==", value=1),))
+    sequence = Sequence(
+        name="s",
+        owner="t",
+        event_types=("click",),
+        columns=("event_id",),
+        filters=(Filter(column="mood", operator="==", value=1),),
+    )
     assert codes(CLICK, sequence) == {"filter_on_missing_column"}
 
 
 def test_unknown_names_and_parameters_are_found() -> None:
-    filtering = Enrichment(name="f", owner="t", executor="min_dwell", reads=("event_time_ms",), event_types=("gone",),
-                           parameters={"min_dwell": 1})
+    filtering = Enrichment(
+        name="f",
+        owner="t",
+        executor="min_dwell",
+        reads=("event_time_ms",),
+        event_types=("gone",),
+        parameters={"min_dwell": 1},
+    )
     assert codes(filtering) == {"bad_signature", "unknown_event_type"}
-    assert codes(SpacingClass(name="s", owner="t", signal="is_ad", penalty=1, surfaces=("gone",))) \
-        == {"unknown_surface"}
+    assert codes(SpacingClass(name="s", owner="t", signal="is_ad", penalty=1, surfaces=("gone",))) == {
+        "unknown_surface"
+    }
 
 
 def test_json_is_canonical_and_the_version_follows_from_the_content() -> None:
@@ -140,12 +168,15 @@ def test_compiling_the_repository_gives_the_same_in_both_processes(tmp_path: Pat
     assert write_bundle(definitions, store) == release
 
 
-@pytest.mark.parametrize(("body", "message"), [
-    ("x = 1 / 0", "ZeroDivisionError"),
-    ("import socket; socket.create_connection(('127.0.0.1', 9))", "may not use"),
-    ("import os; os.system('true')", "may not use"),
-    ("e = EventType(name='Bad Name', owner='t')", "Bad Name"),
-])
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        ("x = 1 / 0", "ZeroDivisionError"),
+        ("import socket; socket.create_connection(('127.0.0.1', 9))", "may not use"),
+        ("import os; os.system('true')", "may not use"),
+        ("e = EventType(name='Bad Name', owner='t')", "Bad Name"),
+    ],
+)
 def test_a_file_at_fault_is_named(tmp_path: Path, body: str, message: str) -> None:
     header = "from sequences.definitions.event_type import EventType\n"
     with pytest.raises(Invalid, match=r"events/a\.py") as error:
@@ -154,8 +185,10 @@ def test_a_file_at_fault_is_named(tmp_path: Path, body: str, message: str) -> No
 
 
 def test_definitions_that_depend_on_the_order_of_a_set_are_refused(tmp_path: Path) -> None:
-    body = ("from sequences.definitions.event_type import EventType\n"
-            "e = EventType(name='e', owner='t', description=' '.join({str(i) for i in range(50)}))\n")
+    body = (
+        "from sequences.definitions.event_type import EventType\n"
+        "e = EventType(name='e', owner='t', description=' '.join({str(i) for i in range(50)}))\n"
+    )
     with pytest.raises(Invalid, match="different results"):
         compile_definitions(write(tmp_path, body))
 

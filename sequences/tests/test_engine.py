@@ -44,8 +44,14 @@ class Custom:
 
 
 def engine_with(work: Callable[[pa.RecordBatch], ExecutorResult], timeout_s: float = 5.0) -> Engine:
-    step = Enrichment(name="step", owner="t", executor="custom", timeout_s=timeout_s, reads=("event_id",),
-                      writes=(Column(name="x", type="int64"),))
+    step = Enrichment(
+        name="step",
+        owner="t",
+        executor="custom",
+        timeout_s=timeout_s,
+        reads=("event_id",),
+        writes=(Column(name="x", type="int64"),),
+    )
     return Engine(plan_for(assemble([step]), executors={"custom": Custom(work)}))
 
 
@@ -54,8 +60,10 @@ def number(batch: pa.RecordBatch) -> ExecutorResult:
 
 
 def test_repository_definitions_enrich_an_event() -> None:
-    events = [{"event_type": "long_view", "attributes": b'{"dwell_s": 12.5}'},
-              {"event_type": "search", "pin_id": "", "attributes": '{"query": "  Red\u00a0\\n CHAIRS "}'.encode()}]
+    events = [
+        {"event_type": "long_view", "attributes": b'{"dwell_s": 12.5}'},
+        {"event_type": "search", "pin_id": "", "attributes": '{"query": "  Red\u00a0\\n CHAIRS "}'.encode()},
+    ]
     rows = run(repository_definitions(), events, pins={"p-1": PIN_ROW}).batch.to_pylist()
     assert rows[0]["dwell_s"] == 12.5
     assert rows[0]["pin_topics"] == ["art"]
@@ -74,17 +82,35 @@ def test_output_has_the_declared_columns() -> None:
 
 
 def test_filters_count_what_they_remove() -> None:
-    result = run(repository_definitions(), [
-        {"user_id": "bot-7"}, {"event_type": "long_view", "attributes": b'{"dwell_s":0.2}'}, {"event_id": "kept"},
-    ])
+    result = run(
+        repository_definitions(),
+        [
+            {"user_id": "bot-7"},
+            {"event_type": "long_view", "attributes": b'{"dwell_s":0.2}'},
+            {"event_id": "kept"},
+        ],
+    )
     assert result.filtered == {"drop_bots": 1, "min_dwell": 1}
     assert result.rows.tolist() == [2]
 
 
-@given(st.lists(st.sampled_from([
-    ("click", b""), ("long_view", b'{"dwell_s":0.5}'), ("long_view", b'{"dwell_s":9}'), ("long_view", b"{}"),
-    ("rating", b'{"rating":99}'), ("gone", b""), ("click", b"\xff"), ("search", b'{"query":"a"}'),
-]), max_size=40))
+@given(
+    st.lists(
+        st.sampled_from(
+            [
+                ("click", b""),
+                ("long_view", b'{"dwell_s":0.5}'),
+                ("long_view", b'{"dwell_s":9}'),
+                ("long_view", b"{}"),
+                ("rating", b'{"rating":99}'),
+                ("gone", b""),
+                ("click", b"\xff"),
+                ("search", b'{"query":"a"}'),
+            ]
+        ),
+        max_size=40,
+    )
+)
 @settings(max_examples=25, deadline=None)
 def test_every_row_is_enriched_filtered_or_failed_exactly_once(kinds: list[tuple[str, bytes]]) -> None:
     events = [{"event_id": str(row), "event_type": kind, "attributes": raw} for row, (kind, raw) in enumerate(kinds)]
@@ -105,17 +131,24 @@ async def test_a_batch_that_raises_is_halved_until_the_poison_stands_alone() -> 
         return ExecutorResult({"x": pa.array([int(each) for each in batch.column("event_id").to_pylist()])})
 
     result = await engine_with(work).run(events_batch([{"event_id": str(row)} for row in range(256)]))
-    assert [(each.row, each.reason) for each in result.failures] == [(3, "RuntimeError: bad byte"),
-                                                                    (200, "RuntimeError: bad byte")]
+    assert [(each.row, each.reason) for each in result.failures] == [
+        (3, "RuntimeError: bad byte"),
+        (200, "RuntimeError: bad byte"),
+    ]
     assert result.batch.column("x").to_pylist() == [row for row in range(256) if row not in poison]
 
 
-@pytest.mark.parametrize("answer", [
-    ExecutorResult({}), ExecutorResult({"y": pa.array([1])}), ExecutorResult({"x": pa.array(["text"])}),
-    ExecutorResult({"x": pa.array([1, 2, 3], pa.int64())}),
-    ExecutorResult({"x": pa.array([1], pa.int64())}, keep=np.ones(2, np.bool_)),
-    ExecutorResult({"x": pa.array([1], pa.int64())}, failures={7: "?"}),
-])
+@pytest.mark.parametrize(
+    "answer",
+    [
+        ExecutorResult({}),
+        ExecutorResult({"y": pa.array([1])}),
+        ExecutorResult({"x": pa.array(["text"])}),
+        ExecutorResult({"x": pa.array([1, 2, 3], pa.int64())}),
+        ExecutorResult({"x": pa.array([1], pa.int64())}, keep=np.ones(2, np.bool_)),
+        ExecutorResult({"x": pa.array([1], pa.int64())}, failures={7: "?"}),
+    ],
+)
 async def test_an_answer_against_the_contract_fails_the_row(answer: ExecutorResult) -> None:
     result = await engine_with(lambda _: answer).run(events_batch([{}]))
     assert result.batch.num_rows == 0
@@ -139,10 +172,18 @@ async def test_wrong_columns_are_refused() -> None:
 
 
 def looking_up(on_missing: OnMissing) -> Definitions:
-    return assemble([Enrichment(
-        name="pins", owner="t", executor="lookup_pin", reads=("pin_id",), on_missing=on_missing,
-        writes=(Column(name="pin_price_band", type="int32", default=9),),
-    )])
+    return assemble(
+        [
+            Enrichment(
+                name="pins",
+                owner="t",
+                executor="lookup_pin",
+                reads=("pin_id",),
+                on_missing=on_missing,
+                writes=(Column(name="pin_price_band", type="int32", default=9),),
+            )
+        ]
+    )
 
 
 async def test_one_look_up_per_batch_and_none_while_cached() -> None:
@@ -174,5 +215,13 @@ async def test_an_outage_gives_nulls_and_a_rest_unless_the_look_up_must_not_be_m
 
 
 def test_every_executor_is_registered_under_its_name() -> None:
-    assert {"validate_schema", "drop_bots", "min_dwell", "lookup_pin", "time_features", "content_vector",
-            "normalise_text", "hash_ids"} == set(EXECUTORS)
+    assert {
+        "validate_schema",
+        "drop_bots",
+        "min_dwell",
+        "lookup_pin",
+        "time_features",
+        "content_vector",
+        "normalise_text",
+        "hash_ids",
+    } == set(EXECUTORS)

@@ -44,7 +44,8 @@ async def test_vectors_have_unit_length_even_for_an_empty_pin() -> None:
 
 async def test_like_content_is_nearer_than_other_content() -> None:
     chair, stool, pasta = await vectors(
-        {"title": "Red wooden chair", "topics": ["furniture"]}, {"title": "RED wooden stool", "topics": ["furniture"]},
+        {"title": "Red wooden chair", "topics": ["furniture"]},
+        {"title": "RED wooden stool", "topics": ["furniture"]},
         {"title": "Pasta with basil", "topics": ["food"]},
     )
     assert chair @ stool > chair @ pasta + 0.3
@@ -66,8 +67,9 @@ async def test_an_unusable_given_vector_fails_its_row_only(given: list[float]) -
 
 
 async def test_a_picture_counts_and_a_broken_one_fails() -> None:
-    red, also_red, blue = await vectors({"image": picture((255, 0, 0))}, {"image": picture((250, 5, 5))},
-                                        {"image": picture((0, 0, 255))})
+    red, also_red, blue = await vectors(
+        {"image": picture((255, 0, 0))}, {"image": picture((250, 5, 5))}, {"image": picture((0, 0, 255))}
+    )
     assert red @ also_red == pytest.approx(1.0, abs=1e-6)
     assert red @ blue < 0.9
     assert "picture cannot be read" in (await enrich({"image": b"GIF89a"})).failures[0].reason
@@ -84,8 +86,14 @@ def test_edges_have_directions() -> None:
 
 
 async def test_hashed_ids_are_stable_and_in_range() -> None:
-    step = Enrichment(name="h", owner="t", executor="hash_ids", reads=("pin_id",), parameters={"num_buckets": 1000},
-                      writes=(Column(name="bucket", type="int64"),))
+    step = Enrichment(
+        name="h",
+        owner="t",
+        executor="hash_ids",
+        reads=("pin_id",),
+        parameters={"num_buckets": 1000},
+        writes=(Column(name="bucket", type="int64"),),
+    )
     result = await Engine(plan_for(assemble([step]))).run(events_batch([{"pin_id": p} for p in ("a", "b", "a")]))
     first, second, third = result.batch.column("bucket").to_pylist()
     assert first == third != second

@@ -23,7 +23,8 @@ class Config(ServiceConfig):
     session_ttl_s: int = Field(default=900, ge=10, le=86_400, description="how long a session can be continued")
     explanation_ttl_s: int = Field(default=86_400, ge=60, le=604_800, description="how long a feed can be explained")
     page_token_key: str = Field(
-        default="", description="secret that signs page tokens, the same in every replica; empty = random per process",
+        default="",
+        description="secret that signs page tokens, the same in every replica; empty = random per process",
     )
     served_queue_size: int = Field(default=2_000, ge=1, le=100_000, description="served feeds waiting for the log")
     served_num_workers: int = Field(default=16, ge=1, le=256, description="served feeds written to the log at once")

@@ -45,7 +45,11 @@ LIMITS = {
 
 
 def build(
-    config: Config, *, bus: Bus | None = None, clock: Clock = SYSTEM_CLOCK, sessions: SessionStore | None = None,
+    config: Config,
+    *,
+    bus: Bus | None = None,
+    clock: Clock = SYSTEM_CLOCK,
+    sessions: SessionStore | None = None,
     explanations: Explanations | None = None,
 ) -> Service:
     """The service. Peers are real gRPC clients of the configured targets."""
@@ -70,8 +74,13 @@ def build(
     )
     get_feed = GetFeed(catalogue, indexer, FeatureMemory(config.num_remembered_pins), pipelines, shell.metrics)
     refresh = PopularRefresh(
-        candidates, memory.popular, catalogue, clock, shell.metrics,
-        every_s=config.popular_refresh_s, size=config.popular_size,
+        candidates,
+        memory.popular,
+        catalogue,
+        clock,
+        shell.metrics,
+        every_s=config.popular_refresh_s,
+        size=config.popular_size,
     )
     parts: list[Part] = [redis, served_log, _definitions(shell, config, catalogue), refresh]
     return shell.service(parts=parts, doors=[_door(shell, config, get_feed, ExplainFeed(explanations))])
@@ -80,15 +89,20 @@ def build(
 def _served_log(shell: Shell, config: Config, explanations: Explanations) -> QueuedServedLog:
     topic = KafkaServedFeeds(shell.producer, source=f"/blender/{config.zone}/{config.instance}")
     sinks = [Sink("explanations", explanations.save), Sink("feeds.served", topic.write)]
-    return QueuedServedLog(
-        sinks, shell.metrics, size=config.served_queue_size, num_workers=config.served_num_workers
-    )
+    return QueuedServedLog(sinks, shell.metrics, size=config.served_queue_size, num_workers=config.served_num_workers)
 
 
 def _definitions(shell: Shell, config: Config, catalogue: Catalogue) -> BundleWatcher:
     return BundleWatcher(
-        shell.bus, DEFINITIONS_RELEASED, decode_release, BundleStore(config.bundles_uri), {bundle.NAME},
-        catalogue.apply, config.state_dir, shell.metrics, clock=shell.clock,
+        shell.bus,
+        DEFINITIONS_RELEASED,
+        decode_release,
+        BundleStore(config.bundles_uri),
+        {bundle.NAME},
+        catalogue.apply,
+        config.state_dir,
+        shell.metrics,
+        clock=shell.clock,
     )
 
 

@@ -27,15 +27,17 @@ from services.cg.domain.pin_index import PinIndex
 from services.cg.inbound.grpc_server import RetrievalServer
 from services.cg.inbound.live_pins import LivePins
 from services.cg.inbound.released_models import Read, ReleasedModels
-from services.cg.outbound.definition_plans import DefinitionPlans
+from services.cg.outbound.bundle_model_files import read_co_engaged, read_popular, read_two_tower
+from services.cg.outbound.bundle_plans import DefinitionPlans
 from services.cg.outbound.grpc_indexer import GrpcHistories, GrpcUserVectors
-from services.cg.outbound.metrics_meter import MetricsMeter
-from services.cg.outbound.model_files import read_co_engaged, read_popular, read_two_tower
+from services.cg.outbound.prometheus_meter import MetricsMeter
 from services.cg.ports import Histories, UserVectors
 
 SERVICE = "corkboard.cg.v1.RetrievalService"
 READERS: Mapping[str, Read] = {
-    "popular": read_popular, "co_engaged": read_co_engaged, "two_tower": read_two_tower,
+    "popular": read_popular,
+    "co_engaged": read_co_engaged,
+    "two_tower": read_two_tower,
 }
 
 

@@ -31,7 +31,11 @@ LOOKUP_TIMEOUT_S = 1.0  # the definition's own limit of a look-up is below it an
 
 
 def build(
-    config: Config, *, bus: Bus | None = None, clock: Clock = SYSTEM_CLOCK, definitions: Definitions | None = None,
+    config: Config,
+    *,
+    bus: Bus | None = None,
+    clock: Clock = SYSTEM_CLOCK,
+    definitions: Definitions | None = None,
     pins: LookupSource | None = None,
 ) -> Service:
     """Enrich, ready to start. `definitions` are used until a bundle is released."""
@@ -39,20 +43,37 @@ def build(
     observer = EngineMetrics(shell.metrics)
     source = pins or GrpcPinLookup(shell.channel(config.indexer_target), LOOKUP_TIMEOUT_S)
     limits = CacheLimits(config.pin_cache_rows, config.pin_cache_ttl_s, config.missing_pin_ttl_s)
-    engines = Engines(CachedLookup(source, limits, clock=clock, observer=observer), observer, shell.health,
-                      config.max_concurrent_batches)
+    engines = Engines(
+        CachedLookup(source, limits, clock=clock, observer=observer),
+        observer,
+        shell.health,
+        config.max_concurrent_batches,
+    )
     if definitions is not None:
         engines.use(definitions)
-    watcher = BundleWatcher(shell.bus, topics.DEFINITIONS_RELEASED, decode_release, BundleStore(config.bundles_uri),
-                            {bundle.NAME}, engines.apply, Path(config.state_dir), shell.metrics)
+    watcher = BundleWatcher(
+        shell.bus,
+        topics.DEFINITIONS_RELEASED,
+        decode_release,
+        BundleStore(config.bundles_uri),
+        {bundle.NAME},
+        engines.apply,
+        Path(config.state_dir),
+        shell.metrics,
+    )
     parking = KafkaParking(shell.producer, config.instance, clock, shell.metrics)
     consumer = EnrichmentConsumer(
         EnrichEvents(engines, KafkaEnrichedEvents(shell.producer, topics.EVENTS_ENRICHED), parking, clock),
         EnrichPins(engines, KafkaEnrichedPins(shell.producer, topics.PINS_ENRICHED), parking, clock),
     )
-    door = shell.grpc_door([(
-        enrich_pb2_grpc.add_EnrichServiceServicer_to_server, EnrichGrpc(PreviewEvent(engines, clock), clock),
-        enrich_pb2.DESCRIPTOR.services_by_name["EnrichService"].full_name,
-    )])
+    door = shell.grpc_door(
+        [
+            (
+                enrich_pb2_grpc.add_EnrichServiceServicer_to_server,
+                EnrichGrpc(PreviewEvent(engines, clock), clock),
+                enrich_pb2.DESCRIPTOR.services_by_name["EnrichService"].full_name,
+            )
+        ]
+    )
     pipeline = shell.bus.pipeline("enrichment", EnrichmentConsumer.topics, config.group, consumer)
     return shell.service(parts=[watcher, pipeline], doors=[door])

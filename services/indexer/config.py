@@ -26,8 +26,9 @@ class Config(ServiceConfig):
     lake_commit_interval_s: float = Field(30.0, gt=0, description="Seconds that a record waits for its commit at most.")
     lake_commit_bytes: int = Field(128 * 1024 * 1024, gt=0, description="Buffered bytes that trigger a commit.")
     lake_commit_events: int = Field(
-        50_000, gt=0, description="Buffered rows that trigger a commit, so that a backlog is not read at one fetch "
-        "per interval."
+        50_000,
+        gt=0,
+        description="Buffered rows that trigger a commit, so that a backlog is not read at one fetch per interval.",
     )
 
     @field_validator("lake_catalog_properties")

@@ -58,7 +58,11 @@ class OnlineStore:
 
 
 def build(
-    config: Config, *, bus: Bus | None = None, store: OnlineStore | None = None, lake: Lake | None = None,
+    config: Config,
+    *,
+    bus: Bus | None = None,
+    store: OnlineStore | None = None,
+    lake: Lake | None = None,
     clock: Clock = SYSTEM_CLOCK,
 ) -> Service:
     """The service of the configured role; tests hand in fakes."""
@@ -79,12 +83,12 @@ def build(
 def redis_store(config: Config, clock: Clock = SYSTEM_CLOCK) -> OnlineStore:
     """The online store of this zone."""
     client = RedisClient(
-        config.redis_url, timeout_s=config.write_timeout_s, connect_timeout_s=config.read_timeout_s,
+        config.redis_url,
+        timeout_s=config.write_timeout_s,
+        connect_timeout_s=config.read_timeout_s,
         max_connections=MAX_CONNECTIONS,
     )
-    connection = RedisConnection(
-        client, read_timeout_s=config.read_timeout_s, write_timeout_s=config.write_timeout_s
-    )
+    connection = RedisConnection(client, read_timeout_s=config.read_timeout_s, write_timeout_s=config.write_timeout_s)
     rows = RedisRows(connection)
     sequences = RedisSequenceStore(connection, rows, RedisSealing(connection, rows), clock)
     return OnlineStore(sequences, RedisUserStore(connection, clock), RedisPinStore(connection, rows), client)
@@ -93,7 +97,10 @@ def redis_store(config: Config, clock: Clock = SYSTEM_CLOCK) -> OnlineStore:
 def kafka_bus(config: Config) -> KafkaBus:
     """Kafka for an offline job."""
     return KafkaBus(
-        config.kafka_bootstrap, zone=config.zone, instance="indexer-offline", metrics=Metrics("indexer"),
+        config.kafka_bootstrap,
+        zone=config.zone,
+        instance="indexer-offline",
+        metrics=Metrics("indexer"),
         health=Health(),
     )
 
@@ -107,21 +114,34 @@ def _online(shell: Shell, config: Config, store: OnlineStore) -> tuple[list[Part
     clock, board = shell.clock, QualityBoard()
     definitions = ActiveDefinitions(shell.health)
     watcher = BundleWatcher(
-        shell.bus, topics.DEFINITIONS_RELEASED, decode_release, BundleStore(config.bundles_uri), {DEFINITIONS},
-        definitions.apply, config.state_dir, shell.metrics, clock=clock,
+        shell.bus,
+        topics.DEFINITIONS_RELEASED,
+        decode_release,
+        BundleStore(config.bundles_uri),
+        {DEFINITIONS},
+        definitions.apply,
+        config.state_dir,
+        shell.metrics,
+        clock=clock,
     )
     consumer = OnlineConsumer(
         IndexEvents(definitions, store.sequences, board, clock, shell.metrics),
-        IndexFeeds(definitions, store.users), store.pins, store.users,
+        IndexFeeds(definitions, store.users),
+        store.pins,
+        store.users,
     )
     group = f"indexer-online-{config.zone}"
     consuming = shell.bus.consumer("online", ONLINE_TOPICS, group, consumer.handle)
     sequences = SequenceServicer(ReadSequences(definitions, store.sequences, board, clock))
     features = FeatureServicer(ReadFeatures(definitions, store.users, store.pins, clock))
-    door = shell.grpc_door([
-        (rpc.add_SequenceServiceServicer_to_server, sequences, f"{PACKAGE}.SequenceService"),
-        (rpc.add_FeatureServiceServicer_to_server, features, f"{PACKAGE}.FeatureService"),
-    ], LIMITS, resource_of)
+    door = shell.grpc_door(
+        [
+            (rpc.add_SequenceServiceServicer_to_server, sequences, f"{PACKAGE}.SequenceService"),
+            (rpc.add_FeatureServiceServicer_to_server, features, f"{PACKAGE}.FeatureService"),
+        ],
+        LIMITS,
+        resource_of,
+    )
     return [*([store.part] if store.part else []), watcher, consuming], door
 
 
@@ -130,7 +150,11 @@ def _lake(shell: Shell, config: Config, lake: Lake) -> list[Part]:
     writer = LakeWriter(lake, limits, shell.clock, shell.metrics)
     consumer = LakeConsumer(writer)
     consuming = shell.bus.consumer(
-        "lake", LAKE_TOPICS, LAKE_GROUP, consumer.handle, max_records=MAX_RECORDS,
+        "lake",
+        LAKE_TOPICS,
+        LAKE_GROUP,
+        consumer.handle,
+        max_records=MAX_RECORDS,
         start_offsets=consumer.start_offsets,
     )
     return [writer, consuming, LakeDrain(writer)]

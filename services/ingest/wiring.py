@@ -34,20 +34,34 @@ def build(
     """Ingest, ready to start. `definitions` are used until a bundle is released."""
     shell = Shell("ingest", config, CONTRACTS, bus=bus, clock=clock)
     active = ActiveDefinitions(shell.health, definitions)
-    watcher = BundleWatcher(shell.bus, topics.DEFINITIONS_RELEASED, decode_release, BundleStore(config.bundles_uri),
-                            {bundle.NAME}, active.apply, Path(config.state_dir), shell.metrics)
+    watcher = BundleWatcher(
+        shell.bus,
+        topics.DEFINITIONS_RELEASED,
+        decode_release,
+        BundleStore(config.bundles_uri),
+        {bundle.NAME},
+        active.apply,
+        Path(config.state_dir),
+        shell.metrics,
+    )
     pending = PendingBytes(config.max_pending_bytes)
     limits = EnvelopeLimits(config.envelope_max_events, config.flush_delay_ms / 1000)
     event_log = KafkaEventLog(shell.producer, topics.EVENTS_ACCEPTED, limits, pending, shell.metrics)
     pin_log = KafkaPinLog(shell.producer, topics.PINS_PUBLISHED, pending)
-    events = PublishEvents(active, event_log, shell.protection, RecentIds(config.num_recent_ids), clock,
-                           config.ack_timeout_s)
+    events = PublishEvents(
+        active, event_log, shell.protection, RecentIds(config.num_recent_ids), clock, config.ack_timeout_s
+    )
     pins = PublishPins(active, pin_log, shell.protection, clock, config.ack_timeout_s)
     servicer = IngestGrpc(events, pins, shell.metrics)
     timeout_s = config.ack_timeout_s + MARGIN_S
     door = shell.grpc_door(
-        [(ingest_pb2_grpc.add_IngestServiceServicer_to_server, servicer,
-          ingest_pb2.DESCRIPTOR.services_by_name["IngestService"].full_name)],
+        [
+            (
+                ingest_pb2_grpc.add_IngestServiceServicer_to_server,
+                servicer,
+                ingest_pb2.DESCRIPTOR.services_by_name["IngestService"].full_name,
+            )
+        ],
         limits={
             "PublishEvents": MethodLimit(timeout_s=timeout_s, max_request_bytes=8 * MIB),
             "PublishPins": MethodLimit(timeout_s=timeout_s, max_request_bytes=32 * MIB, max_concurrent=8),

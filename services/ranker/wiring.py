@@ -22,11 +22,11 @@ from services.ranker.app.rank import MODEL, Rank, TrimLists
 from services.ranker.config import Config
 from services.ranker.inbound.grpc_root import RankingServer
 from services.ranker.inbound.released_signatures import SignatureReleases
-from services.ranker.outbound.definition_weights import DefinitionWeights
+from services.ranker.outbound.bundle_weights import DefinitionWeights
 from services.ranker.outbound.grpc_indexer import GrpcPinFeatures, GrpcSequences
 from services.ranker.outbound.grpc_leaf import GrpcScorer
-from services.ranker.outbound.metrics_meter import MetricsMeter
-from services.ranker.outbound.pin_cache import CachedPinFeatures
+from services.ranker.outbound.in_memory_pin_cache import CachedPinFeatures
+from services.ranker.outbound.prometheus_meter import MetricsMeter
 from services.ranker.ports import PinFeatureStore, Scorer, Sequences
 
 ROOT_SERVICE = "corkboard.ranker.v1.RankingService"
@@ -66,7 +66,13 @@ def _build_root(
     )
     trim_lists, weights = TrimLists(), DefinitionWeights()
     rank = Rank(
-        sequences, cached, scorer, weights, trim_lists, MetricsMeter(shell.metrics), shell.clock,
+        sequences,
+        cached,
+        scorer,
+        weights,
+        trim_lists,
+        MetricsMeter(shell.metrics),
+        shell.clock,
         prior_power=config.retrieval_prior_power,
     )
     door = shell.grpc_door(
@@ -84,7 +90,7 @@ def _build_leaf(config: Config, shell: Shell) -> Service:
     from services.ranker.app.score import HostedModels, Score
     from services.ranker.inbound.grpc_leaf import ScoringServer
     from services.ranker.inbound.released_models import HostReleases
-    from services.ranker.outbound.model_files import read_ranker
+    from services.ranker.outbound.bundle_model_files import read_ranker
 
     torch.set_num_threads(config.torch_num_threads)
     models = HostedModels()

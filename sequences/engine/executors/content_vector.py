@@ -46,8 +46,10 @@ class ContentVector:
                 vectors[row], versions[row] = _encode(pin, encoder)
             except ValueError as error:
                 failures[row] = str(error)
-        columns = {"content_vector": pa.array(vectors, pa.list_(pa.float32())),
-                   "content_vector_version": pa.array(versions, pa.string())}
+        columns = {
+            "content_vector": pa.array(vectors, pa.list_(pa.float32())),
+            "content_vector_version": pa.array(versions, pa.string()),
+        }
         return ExecutorResult({field.name: columns[field.name] for field in step.writes}, failures=failures)
 
 
@@ -63,6 +65,8 @@ def _encode(pin: dict[str, Any], encoder: HashingEncoder) -> tuple[NDArray[np.fl
 def _given(vector: NDArray[np.float64], dimensions: int) -> NDArray[np.float32]:
     length = float(np.linalg.norm(vector))
     if vector.shape != (dimensions,) or not np.isfinite(length) or length == 0.0:
-        raise ValueError(f"given vector of width {vector.size} and length {length:g}; "
-                         f"needed: {dimensions} finite numbers that are not all zero")
+        raise ValueError(
+            f"given vector of width {vector.size} and length {length:g}; "
+            f"needed: {dimensions} finite numbers that are not all zero"
+        )
     return (vector / length).astype(np.float32)

@@ -25,10 +25,12 @@ class HashIds:
 
     def run(self, batch: pa.RecordBatch, step: Step, lookups: Lookups) -> ExecutorResult:  # noqa: ARG002
         num_buckets = int(step.parameters.get("num_buckets", 0))
-        return ExecutorResult({
-            field.name: _hashed(batch.column(source), num_buckets)
-            for source, field in zip(step.reads, step.writes, strict=True)
-        })
+        return ExecutorResult(
+            {
+                field.name: _hashed(batch.column(source), num_buckets)
+                for source, field in zip(step.reads, step.writes, strict=True)
+            }
+        )
 
 
 def _hashed(ids: pa.Array, num_buckets: int) -> pa.Array:

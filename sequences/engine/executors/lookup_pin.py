@@ -12,8 +12,12 @@ from sequences.engine.executor import ExecutorResult, Lookups, Step
 from sequences.engine.signature import check_parameters, check_reads, check_writes
 
 WRITABLE = {
-    "pin_topics": "list<string>", "pin_advertiser_id": "string", "pin_creator_id": "string",
-    "pin_price_band": "int32", "pin_created_time_ms": "int64", "pin_content_group": "string",
+    "pin_topics": "list<string>",
+    "pin_advertiser_id": "string",
+    "pin_creator_id": "string",
+    "pin_price_band": "int32",
+    "pin_created_time_ms": "int64",
+    "pin_content_group": "string",
 }
 
 

@@ -18,9 +18,9 @@ class NormaliseText:
         return check_parameters(enrichment, {}) + check_pairs(enrichment, "string")
 
     def run(self, batch: pa.RecordBatch, step: Step, lookups: Lookups) -> ExecutorResult:  # noqa: ARG002
-        return ExecutorResult({
-            field.name: normalise(batch.column(source)) for source, field in zip(step.reads, step.writes, strict=True)
-        })
+        return ExecutorResult(
+            {field.name: normalise(batch.column(source)) for source, field in zip(step.reads, step.writes, strict=True)}
+        )
 
 
 def normalise(texts: pa.Array) -> pa.Array:

@@ -37,5 +37,6 @@ class ValidateSchema:
             for name, value in parsed.items():
                 if name in values:
                     values[name][row] = value
-        return ExecutorResult({field.name: pa.array(values[field.name], field.type) for field in step.writes},
-                              failures=failures)
+        return ExecutorResult(
+            {field.name: pa.array(values[field.name], field.type) for field in step.writes}, failures=failures
+        )

@@ -20,9 +20,13 @@ class ExplainFeed:
     async def __call__(self, request_id: str, why_not_pin_ids: Sequence[str]) -> Explanation:
         """Raises: Invalid; NotFound for a request that is unknown or too long ago; Unavailable."""
         if not REQUEST_ID.fullmatch(request_id):
-            raise Invalid(f"request_id {request_id[:64]!r} is not 32 hex digits",
-                          field="request_id", reason="malformed")
+            raise Invalid(
+                f"request_id {request_id[:64]!r} is not 32 hex digits", field="request_id", reason="malformed"
+            )
         if len(why_not_pin_ids) > MAX_WHY_NOT:
-            raise Invalid(f"{len(why_not_pin_ids)} pins to explain, at most {MAX_WHY_NOT}",
-                          field="why_not_pin_ids", reason="too_many")
+            raise Invalid(
+                f"{len(why_not_pin_ids)} pins to explain, at most {MAX_WHY_NOT}",
+                field="why_not_pin_ids",
+                reason="too_many",
+            )
         return explain(await self._explanations.load(request_id), why_not_pin_ids)

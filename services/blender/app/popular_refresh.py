@@ -20,8 +20,15 @@ class PopularRefresh:
     name = "popular refresh"
 
     def __init__(
-        self, source: CandidateSource, popular: PopularMemory, catalogue: Catalogue, clock: Clock, metrics: Metrics,
-        *, every_s: float, size: int,
+        self,
+        source: CandidateSource,
+        popular: PopularMemory,
+        catalogue: Catalogue,
+        clock: Clock,
+        metrics: Metrics,
+        *,
+        every_s: float,
+        size: int,
     ) -> None:
         self._source, self._popular, self._catalogue, self._clock = source, popular, catalogue, clock
         self._every_s, self._size = every_s, size

@@ -1,4 +1,3 @@
-
 """The slate step for other callers: checked inputs in, picks out.
 
 Shapes: N candidates, D dimensions, K tail items.
@@ -42,9 +41,7 @@ class BlendInput:
 def blend(given: BlendInput) -> Slate:
     """Raises: Invalid naming the field at fault."""
     check(given)
-    return fill(
-        given.relevance_N.astype(np.float64), _diversity(given), given.diversity_weight, [], given.slate_size
-    )
+    return fill(given.relevance_N.astype(np.float64), _diversity(given), given.diversity_weight, [], given.slate_size)
 
 
 def _diversity(given: BlendInput) -> Diversity:
@@ -61,30 +58,48 @@ def check(given: BlendInput) -> None:
     _require(num_ids <= MAX_CANDIDATES, "ids", f"{num_ids} candidates, at most {MAX_CANDIDATES}")
     _require(len(set(given.ids)) == num_ids, "ids", "an id comes twice")
     _require(all(given.ids), "ids", "an id is empty")
-    _require(1 <= given.slate_size <= MAX_SLATE_SIZE, "slate_size",
-             f"slate_size is {given.slate_size}, must be in 1..{MAX_SLATE_SIZE}")
-    _require(given.strategy in ("", *STRATEGIES), "strategy",
-             f"strategy {given.strategy[:32]!r} is none of {', '.join(STRATEGIES)}")
-    _require(0.0 <= given.diversity_weight <= MAX_WEIGHT, "diversity_weight",  # false for NaN
-             f"diversity_weight is {given.diversity_weight}, must be in 0..{MAX_WEIGHT:g}")
+    _require(
+        1 <= given.slate_size <= MAX_SLATE_SIZE,
+        "slate_size",
+        f"slate_size is {given.slate_size}, must be in 1..{MAX_SLATE_SIZE}",
+    )
+    _require(
+        given.strategy in ("", *STRATEGIES),
+        "strategy",
+        f"strategy {given.strategy[:32]!r} is none of {', '.join(STRATEGIES)}",
+    )
+    _require(
+        0.0 <= given.diversity_weight <= MAX_WEIGHT,
+        "diversity_weight",  # false for NaN
+        f"diversity_weight is {given.diversity_weight}, must be in 0..{MAX_WEIGHT:g}",
+    )
     _require(0 <= given.window <= MAX_WINDOW, "window", f"window is {given.window}, must be in 0..{MAX_WINDOW}")
     _check_arrays(given)
 
 
 def _check_arrays(given: BlendInput) -> None:
     num_ids = len(given.ids)
-    _require(given.relevance_N.shape == (num_ids,), "relevance",
-             f"relevance has shape {given.relevance_N.shape}, must be ({num_ids},)")
+    _require(
+        given.relevance_N.shape == (num_ids,),
+        "relevance",
+        f"relevance has shape {given.relevance_N.shape}, must be ({num_ids},)",
+    )
     _require(bool(np.isfinite(given.relevance_N).all()), "relevance", "relevance has a value that is not finite")
     if given.strategy == "none" or not num_ids:
         return
     shape = given.vectors_ND.shape
-    _require(len(shape) == 2 and shape[0] == num_ids and 1 <= shape[1] <= MAX_DIMENSIONS, "vectors",
-             f"vectors have shape {shape}, must be ({num_ids}, 1..{MAX_DIMENSIONS})")
+    _require(
+        len(shape) == 2 and shape[0] == num_ids and 1 <= shape[1] <= MAX_DIMENSIONS,
+        "vectors",
+        f"vectors have shape {shape}, must be ({num_ids}, 1..{MAX_DIMENSIONS})",
+    )
     _require(bool(np.isfinite(given.vectors_ND).all()), "vectors", "vectors have a value that is not finite")
     tail = given.tail_KD.shape
-    _require(len(tail) == 2 and tail[0] <= MAX_WINDOW and (tail[0] == 0 or tail[1] == shape[1]), "seed_tail",
-             f"seed_tail has shape {tail}, must be (0..{MAX_WINDOW}, {shape[1]})")
+    _require(
+        len(tail) == 2 and tail[0] <= MAX_WINDOW and (tail[0] == 0 or tail[1] == shape[1]),
+        "seed_tail",
+        f"seed_tail has shape {tail}, must be (0..{MAX_WINDOW}, {shape[1]})",
+    )
     _require(bool(np.isfinite(given.tail_KD).all()), "seed_tail", "seed_tail has a value that is not finite")
 
 

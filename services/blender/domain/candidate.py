@@ -23,8 +23,15 @@ class Candidate:
     def ranked(self, score: float, score_by_head: Mapping[str, float], rank_by_score: int) -> "Candidate":
         """With the ranker's verdict; written out, because dataclasses.replace costs six times as much per pin."""
         return Candidate(
-            self.pin_id, self.generator, self.retrieval_score, self.retrieval_rank, self.score_by_generator,
-            self.content_group, score, score_by_head, rank_by_score,
+            self.pin_id,
+            self.generator,
+            self.retrieval_score,
+            self.retrieval_rank,
+            self.score_by_generator,
+            self.content_group,
+            score,
+            score_by_head,
+            rank_by_score,
         )
 
 

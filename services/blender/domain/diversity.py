@@ -68,7 +68,6 @@ class SpectrumWindow:
         np.multiply(projections_N, projections_N, out=self._ring_WN[self._slot])
         self._slot = (self._slot + 1) % len(self._bases_WE)
 
-
     def _basis_of(self, vector_E: Floats) -> Floats:
         """Unit vector of the part that is orthogonal to the window; zero for a duplicate.
 

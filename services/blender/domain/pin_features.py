@@ -1,4 +1,3 @@
-
 """What the slate step needs to know about pins, as columns.
 
 Shapes: R rows, one per known pin; D dimensions of a content vector.
@@ -47,8 +46,15 @@ class PinFeatures:
     def rows(self) -> Iterable[PinRow]:
         """Every pin; vectors are views."""
         return map(
-            PinRow, self.pin_ids, self.vectors_RD, self.topics, self.creators, self.advertisers, self.content_groups,
-            self.is_labelled_R.tolist(), self.quality_R.tolist(),
+            PinRow,
+            self.pin_ids,
+            self.vectors_RD,
+            self.topics,
+            self.creators,
+            self.advertisers,
+            self.content_groups,
+            self.is_labelled_R.tolist(),
+            self.quality_R.tolist(),
         )
 
     def rows_of(self, pin_ids: Sequence[str]) -> NDArray[np.intp]:

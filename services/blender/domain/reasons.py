@@ -1,4 +1,3 @@
-
 """Why a pin is in the feed, as a code that a surface can turn into words."""
 
 from collections.abc import Sequence

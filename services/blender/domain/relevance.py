@@ -1,4 +1,3 @@
-
 """One normalisation of relevance for every strategy, so that weights mean the same everywhere."""
 
 import numpy as np

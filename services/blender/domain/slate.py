@@ -1,4 +1,3 @@
-
 """The slate: which candidate takes which slot, and why.
 
 Shapes: N candidates, T picks.
@@ -120,4 +119,3 @@ class _Filling:
 
 def _first_best(utility_N: Floats) -> int:
     return int(np.argmax(utility_N >= utility_N.max() - TIE))
-

@@ -25,16 +25,18 @@ def rules_for(
     rules = []
     for each in classes:
         codes = _codes(each, features, rows)
-        rules.append(SpacingRule(
-            name=each.name,
-            codes_N=codes[len(tail_pin_ids):],
-            tail_codes=codes[: len(tail_pin_ids)].tolist(),
-            penalty=each.penalty,
-            window=each.window,
-            kernel=each.kernel,
-            decay=each.decay,
-            is_dry_run=each.is_dry_run,
-        ))
+        rules.append(
+            SpacingRule(
+                name=each.name,
+                codes_N=codes[len(tail_pin_ids) :],
+                tail_codes=codes[: len(tail_pin_ids)].tolist(),
+                penalty=each.penalty,
+                window=each.window,
+                kernel=each.kernel,
+                decay=each.decay,
+                is_dry_run=each.is_dry_run,
+            )
+        )
     return rules
 
 
@@ -47,7 +49,9 @@ def _codes(each: SpacingClass, features: PinFeatures, rows: NDArray[np.intp]) ->
 
 def _codes_by_row(each: SpacingClass, features: PinFeatures) -> NDArray[np.int64]:
     keys = {
-        "advertiser": features.advertisers, "creator": features.creators, "topic": features.topics,
+        "advertiser": features.advertisers,
+        "creator": features.creators,
+        "topic": features.topics,
         "content_group": features.content_groups,
     }.get(each.signal)
     if keys is not None:

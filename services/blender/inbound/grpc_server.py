@@ -35,7 +35,9 @@ class FeedServicer(rpc.FeedServiceServicer):
         self._timeout_s, self._margin_s = timeout_s, margin_s
 
     async def GetFeed(
-        self, request: pb.GetFeedRequest, context: Any  # noqa: ARG002
+        self,
+        request: pb.GetFeedRequest,
+        context: Any,  # noqa: ARG002
     ) -> pb.GetFeedResponse:
         """One page of a person's feed."""
         asked = _feed_request(request)
@@ -46,7 +48,9 @@ class FeedServicer(rpc.FeedServiceServicer):
         return self._response(page, asked)
 
     async def ExplainFeed(
-        self, request: pb.ExplainFeedRequest, context: Any  # noqa: ARG002
+        self,
+        request: pb.ExplainFeedRequest,
+        context: Any,  # noqa: ARG002
     ) -> pb.ExplainFeedResponse:
         """Why a served feed looks as it does."""
         return _explanation(await self._explain_feed(request.request_id, list(request.why_not_pin_ids)))
@@ -66,20 +70,24 @@ class BlendServicer(rpc.BlendServiceServicer):
     """The pure slate step."""
 
     async def Blend(
-        self, request: pb.BlendRequest, context: Any  # noqa: ARG002
+        self,
+        request: pb.BlendRequest,
+        context: Any,  # noqa: ARG002
     ) -> pb.BlendResponse:
         """Picks for the given candidates."""
         ids = list(request.ids)
-        slate = await blend_slate(BlendInput(
-            ids=ids,
-            relevance_N=_array(request.relevance, num_axes=1),
-            vectors_ND=_array(request.vectors, num_axes=2),
-            slate_size=request.slate_size,
-            strategy=request.strategy,
-            diversity_weight=request.diversity_weight,
-            window=request.window,
-            tail_KD=_array(request.seed_tail, num_axes=2),
-        ))
+        slate = await blend_slate(
+            BlendInput(
+                ids=ids,
+                relevance_N=_array(request.relevance, num_axes=1),
+                vectors_ND=_array(request.vectors, num_axes=2),
+                slate_size=request.slate_size,
+                strategy=request.strategy,
+                diversity_weight=request.diversity_weight,
+                window=request.window,
+                tail_KD=_array(request.seed_tail, num_axes=2),
+            )
+        )
         return pb.BlendResponse(
             ids=[ids[index] for index in slate.order_T.tolist()],
             relevance=slate.relevance_T.tolist(),
@@ -104,15 +112,21 @@ def _feed_request(request: pb.GetFeedRequest) -> FeedRequest:
 def _item(outcome: Outcome, is_debug: bool) -> pb.FeedItem:
     candidate = outcome.candidate
     item = pb.FeedItem(
-        pin_id=candidate.pin_id, position=outcome.position, score=candidate.score, generator=candidate.generator,
+        pin_id=candidate.pin_id,
+        position=outcome.position,
+        score=candidate.score,
+        generator=candidate.generator,
         reason_code=outcome.reason_code,
     )
     if is_debug:
         item.score_parts.update(candidate.score_by_head)
-        item.score_parts.update({
-            "retrieval_score": candidate.retrieval_score, "diversity_bonus": outcome.diversity_bonus,
-            "spacing_penalty": outcome.spacing_penalty,
-        })
+        item.score_parts.update(
+            {
+                "retrieval_score": candidate.retrieval_score,
+                "diversity_bonus": outcome.diversity_bonus,
+                "spacing_penalty": outcome.spacing_penalty,
+            }
+        )
     return item
 
 

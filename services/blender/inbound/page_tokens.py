@@ -34,8 +34,14 @@ class PageTokens:
         """The token that continues at `cursor`."""
         expires_s = self._clock.now_ms() // 1_000 + self._ttl_s
         head = _HEAD.pack(
-            VERSION, expires_s, cursor.page, cursor.position, cursor.seed, bytes.fromhex(cursor.session_id),
-            _owner(request), len(cursor.tail),
+            VERSION,
+            expires_s,
+            cursor.page,
+            cursor.position,
+            cursor.seed,
+            bytes.fromhex(cursor.session_id),
+            _owner(request),
+            len(cursor.tail),
         )
         body = head + _pack_tail(cursor.tail) + _pack_shown(cursor.shown)
         return base64.urlsafe_b64encode(body + self._mac(body)).rstrip(b"=").decode()

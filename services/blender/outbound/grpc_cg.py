@@ -21,21 +21,29 @@ class GrpcCandidates:
 
     async def retrieve(self, request: FeedRequest, num_candidates: int, exclude: Sequence[str]) -> Retrieved:
         """See CandidateSource."""
-        return await self._call(pb.RetrieveRequest(
-            user_id=request.user_id,
-            surface=request.surface,
-            subject_pin_id=request.subject_pin_id,
-            query=request.query,
-            locale=request.locale,
-            num_candidates=num_candidates,
-            exclude_pin_ids=exclude,
-        ))
+        return await self._call(
+            pb.RetrieveRequest(
+                user_id=request.user_id,
+                surface=request.surface,
+                subject_pin_id=request.subject_pin_id,
+                query=request.query,
+                locale=request.locale,
+                num_candidates=num_candidates,
+                exclude_pin_ids=exclude,
+            )
+        )
 
     async def popular(self, surface: str, locale: str, num_candidates: int) -> Sequence[Candidate]:
         """See CandidateSource."""
-        found = await self._call(pb.RetrieveRequest(
-            user_id=NOBODY, surface=surface, locale=locale, num_candidates=num_candidates, generators=[POPULAR],
-        ))
+        found = await self._call(
+            pb.RetrieveRequest(
+                user_id=NOBODY,
+                surface=surface,
+                locale=locale,
+                num_candidates=num_candidates,
+                generators=[POPULAR],
+            )
+        )
         return found.candidates
 
     async def _call(self, request: pb.RetrieveRequest) -> Retrieved:

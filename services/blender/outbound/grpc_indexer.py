@@ -16,7 +16,13 @@ from services.blender.ports import User
 
 MAX_PINS = 2_000  # the contract's limit
 COLUMNS = (
-    "pin_id", "content_vector", "topics", "creator_id", "advertiser_id", "content_group", "safety_labels",
+    "pin_id",
+    "content_vector",
+    "topics",
+    "creator_id",
+    "advertiser_id",
+    "content_group",
+    "safety_labels",
     "quality_score",
 )
 NO_VECTORS = "none"  # an encoder that nobody has: stored vectors are not needed here, and an empty list means all

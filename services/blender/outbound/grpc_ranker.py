@@ -26,7 +26,9 @@ class GrpcRanker:
             subject_pin_id=request.subject_pin_id,
             candidates=[
                 pb.RankCandidate(
-                    pin_id=each.pin_id, retrieval_score=each.retrieval_score, retrieval_rank=each.retrieval_rank,
+                    pin_id=each.pin_id,
+                    retrieval_score=each.retrieval_score,
+                    retrieval_rank=each.retrieval_rank,
                     score_by_generator=each.score_by_generator,
                 )
                 for each in candidates

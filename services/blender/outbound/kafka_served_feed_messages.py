@@ -95,6 +95,11 @@ def _outcome(message: pb.ServedCandidate) -> Outcome:
         rank_by_score=message.rank_by_score,
     )
     return Outcome(
-        candidate, message.position, message.removed_by, message.diversity_bonus, message.spacing_penalty,
-        message.moved_by, message.reason_code,
+        candidate,
+        message.position,
+        message.removed_by,
+        message.diversity_bonus,
+        message.spacing_penalty,
+        message.moved_by,
+        message.reason_code,
     )

@@ -23,8 +23,11 @@ class RedisExplanations:
         async with translated(STORE):
             packed: bytes | None = await self._redis.connection.get(PREFIX + request_id)  # type: ignore[assignment]
         if packed is None:
-            raise NotFound(f"no feed with request id {request_id} in the last {self._ttl_s} s",
-                           field="request_id", reason="unknown_request_id")
+            raise NotFound(
+                f"no feed with request id {request_id} in the last {self._ttl_s} s",
+                field="request_id",
+                reason="unknown_request_id",
+            )
         try:
             return kafka_served_feed_messages.decode(bytes(cramjam.zstd.decompress(packed)))
         except cramjam.DecompressionError as error:

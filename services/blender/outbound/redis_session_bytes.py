@@ -61,8 +61,11 @@ def _texts(session: Session, heads: Sequence[str]) -> dict[str, Any]:
             "content_groups": [each.content_group for each in pool],
         },
         "features": {
-            "pin_ids": list(features.pin_ids), "topics": list(features.topics), "creators": list(features.creators),
-            "advertisers": list(features.advertisers), "content_groups": list(features.content_groups),
+            "pin_ids": list(features.pin_ids),
+            "topics": list(features.topics),
+            "creators": list(features.creators),
+            "advertisers": list(features.advertisers),
+            "content_groups": list(features.content_groups),
             "num_dimensions": features.vectors_RD.shape[1],
         },
     }
@@ -71,8 +74,13 @@ def _texts(session: Session, heads: Sequence[str]) -> dict[str, Any]:
 def _numbers(pool: Sequence[Candidate], heads: Sequence[str]) -> Numbers:
     """`[N, 4 + heads]`; a head that a pin lacks is NaN."""
     rows = [
-        (each.retrieval_score, each.retrieval_rank, each.score, each.rank_by_score,
-         *(each.score_by_head.get(head, math.nan) for head in heads))
+        (
+            each.retrieval_score,
+            each.retrieval_rank,
+            each.score,
+            each.rank_by_score,
+            *(each.score_by_head.get(head, math.nan) for head in heads),
+        )
         for each in pool
     ]
     return np.array(rows, dtype="<f8").reshape(len(pool), 4 + len(heads))
@@ -103,8 +111,14 @@ def _session(content: dict[str, Any], arrays: _Arrays) -> Session:
             for pin_id, generator, group, row in texts
         ],
         features=PinFeatures(
-            columns["pin_ids"], vectors, columns["topics"], columns["creators"], columns["advertisers"],
-            columns["content_groups"], is_labelled, quality,
+            columns["pin_ids"],
+            vectors,
+            columns["topics"],
+            columns["creators"],
+            columns["advertisers"],
+            columns["content_groups"],
+            is_labelled,
+            quality,
         ),
         versions=content["versions"],
         sequence_version=content["sequence_version"],

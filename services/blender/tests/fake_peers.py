@@ -84,7 +84,10 @@ class FakeCg(cg_pb2_grpc.RetrievalServiceServicer):
         return cg_pb2.RetrieveResponse(
             candidates=[
                 cg_pb2.Candidate(
-                    pin_id=pin, generator=generator, score=1.0 / (1 + rank), rank=rank,
+                    pin_id=pin,
+                    generator=generator,
+                    score=1.0 / (1 + rank),
+                    rank=rank,
                     score_by_generator={generator: 1.0, "popular": 1.0},
                     content_group=world.content_groups.get(pin, ""),
                 )
@@ -105,7 +108,8 @@ class FakeRanker(ranker_pb2_grpc.RankingServiceServicer):
         return ranker_pb2.RankResponse(
             pins=[
                 ranker_pb2.RankedPin(
-                    pin_id=pin, score=self._world.bad_scores.get(pin, score_of(pin)),
+                    pin_id=pin,
+                    score=self._world.bad_scores.get(pin, score_of(pin)),
                     score_by_head={"click": 0.1, "save": 0.05},
                 )
                 for pin in pins
@@ -124,16 +128,18 @@ def score_of(pin_id: str) -> float:
 def pin_rows(pin_ids: Sequence[str]) -> pa.RecordBatch:
     """Columns as indexer answers them."""
     numbers = [int(pin.rpartition("-")[2]) for pin in pin_ids]
-    return pa.RecordBatch.from_pydict({
-        "pin_id": pa.array(pin_ids, pa.string()),
-        "topics": pa.array([[TOPICS[n % 4], "other"] for n in numbers], pa.list_(pa.string())),
-        "creator_id": pa.array([f"creator-{n % 17}" for n in numbers], pa.string()),
-        "advertiser_id": pa.array([f"shop-{n % 3}" if n % 10 == 0 else None for n in numbers], pa.string()),
-        "quality_score": pa.array([0.9] * len(numbers), pa.float32()),
-        "content_group": pa.array([""] * len(numbers), pa.string()),
-        "safety_labels": pa.array([["tobacco"] if n % 25 == 0 else [] for n in numbers], pa.list_(pa.string())),
-        "content_vector": pa.array([list(vector_of(n)) for n in numbers], pa.list_(pa.float32())),
-    })
+    return pa.RecordBatch.from_pydict(
+        {
+            "pin_id": pa.array(pin_ids, pa.string()),
+            "topics": pa.array([[TOPICS[n % 4], "other"] for n in numbers], pa.list_(pa.string())),
+            "creator_id": pa.array([f"creator-{n % 17}" for n in numbers], pa.string()),
+            "advertiser_id": pa.array([f"shop-{n % 3}" if n % 10 == 0 else None for n in numbers], pa.string()),
+            "quality_score": pa.array([0.9] * len(numbers), pa.float32()),
+            "content_group": pa.array([""] * len(numbers), pa.string()),
+            "safety_labels": pa.array([["tobacco"] if n % 25 == 0 else [] for n in numbers], pa.list_(pa.string())),
+            "content_vector": pa.array([list(vector_of(n)) for n in numbers], pa.list_(pa.float32())),
+        }
+    )
 
 
 def vector_of(number: int) -> np.ndarray:

@@ -37,8 +37,9 @@ class RunningBlender:
     explanations: InMemoryExplanations
     pool: ChannelPool
 
-    async def feed(self, user_id: str = "ann", surface: str = "home", page_size: int = 25, **fields: Any
-                   ) -> pb.GetFeedResponse:
+    async def feed(
+        self, user_id: str = "ann", surface: str = "home", page_size: int = 25, **fields: Any
+    ) -> pb.GetFeedResponse:
         request = pb.GetFeedRequest(user_id=user_id, surface=surface, page_size=page_size, **fields)
         response: pb.GetFeedResponse = await self.pool.call(rpc.FeedServiceStub, "GetFeed", request, timeout_s=2.0)
         return response
@@ -75,14 +76,23 @@ async def running_blender(
     announce_definitions(bus, directory / "bundles")
     async with running_peers(world or World()) as peers:
         defaults = {
-            "indexer_target": f"127.0.0.1:{peers.indexer.port}", "cg_target": f"127.0.0.1:{peers.cg.port}",
+            "indexer_target": f"127.0.0.1:{peers.indexer.port}",
+            "cg_target": f"127.0.0.1:{peers.cg.port}",
             "ranker_target": f"127.0.0.1:{peers.ranker.port}",
         }
-        config = Config(**{
-            "grpc_port": 0, "admin_port": 0, "bundles_uri": str(directory / "bundles"), "page_token_key": TOKEN_KEY,
-            "state_dir": str(directory / "state"), "get_feed_timeout_ms": TIMEOUT_MS,
-            "session_timeout_ms": TIMEOUT_MS, **defaults, **settings,
-        })
+        config = Config(
+            **{
+                "grpc_port": 0,
+                "admin_port": 0,
+                "bundles_uri": str(directory / "bundles"),
+                "page_token_key": TOKEN_KEY,
+                "state_dir": str(directory / "state"),
+                "get_feed_timeout_ms": TIMEOUT_MS,
+                "session_timeout_ms": TIMEOUT_MS,
+                **defaults,
+                **settings,
+            }
+        )
         service = build(config, bus=bus, sessions=sessions_in or sessions, explanations=explanations)
         async with service:
             pool = ChannelPool(door_address(service))

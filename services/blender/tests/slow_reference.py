@@ -10,7 +10,11 @@ TIE = 1e-9
 
 
 def ssd_picks(
-    relevance_N: NDArray[np.float64], vectors_ND: NDArray[np.floating], gamma: float, window: int, num_picks: int,
+    relevance_N: NDArray[np.float64],
+    vectors_ND: NDArray[np.floating],
+    gamma: float,
+    window: int,
+    num_picks: int,
     tail_KD: NDArray[np.floating] | None = None,
 ) -> list[int]:
     """Keep the residual of every candidate; take away each new basis, give back the one that leaves the window."""

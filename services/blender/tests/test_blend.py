@@ -19,8 +19,11 @@ TAIL = RNG.normal(size=(3, 8)).astype(np.float32)
 
 def request(**fields: Any) -> pb.BlendRequest:
     given: dict[str, Any] = {
-        "ids": [f"id-{n}" for n in range(40)], "relevance": numpy_to_tensor(RELEVANCE),
-        "vectors": numpy_to_tensor(VECTORS), "slate_size": 20, "diversity_weight": 0.5,
+        "ids": [f"id-{n}" for n in range(40)],
+        "relevance": numpy_to_tensor(RELEVANCE),
+        "vectors": numpy_to_tensor(VECTORS),
+        "slate_size": 20,
+        "diversity_weight": 0.5,
     }
     return pb.BlendRequest(**{**given, **fields})
 
@@ -48,10 +51,14 @@ async def test_no_candidates_make_an_empty_slate(blender: RunningBlender) -> Non
 
 async def test_a_large_pool_goes_to_a_thread(blender: RunningBlender) -> None:
     num = 3_000
-    response = await blender.blend(request(
-        ids=[str(n) for n in range(num)], relevance=numpy_to_tensor(RNG.normal(size=num)),
-        vectors=numpy_to_tensor(RNG.normal(size=(num, 8)).astype(np.float32)), slate_size=100,
-    ))
+    response = await blender.blend(
+        request(
+            ids=[str(n) for n in range(num)],
+            relevance=numpy_to_tensor(RNG.normal(size=num)),
+            vectors=numpy_to_tensor(RNG.normal(size=(num, 8)).astype(np.float32)),
+            slate_size=100,
+        )
+    )
     assert len(set(response.ids)) == 100
 
 

@@ -18,9 +18,11 @@ async def test_an_explanation_agrees_with_the_feed(blender: RunningBlender) -> N
     world = blender.peers.world
     world.num_pins, world.seen, world.blocked = 100, ["pin-1"], ["pin-5"]
     world.content_groups = {"pin-2": "same", "pin-3": "same"}
-    world.events = [ranker_pb2.InfluencingEvent(
-        event_id="e-1", event_type="save", pin_id="pin-1", event_time_ms=5, traceparent="00-" + "a" * 32
-    )]
+    world.events = [
+        ranker_pb2.InfluencingEvent(
+            event_id="e-1", event_type="save", pin_id="pin-1", event_time_ms=5, traceparent="00-" + "a" * 32
+        )
+    ]
     feed = await blender.feed(is_debug=True)
     explanation = await explained(blender, feed.request_id, "pin-3", "pin-1", "pin-5", "pin-999", feed.items[0].pin_id)
 

@@ -101,7 +101,11 @@ async def test_related_never_shows_its_subject(blender: RunningBlender) -> None:
 async def test_debug_shows_the_parts_of_the_score(blender: RunningBlender) -> None:
     item = (await blender.feed(is_debug=True)).items[1]
     assert item.score_parts.keys() == {
-        "click", "save", "retrieval_score", "diversity_bonus", "spacing_penalty",
+        "click",
+        "save",
+        "retrieval_score",
+        "diversity_bonus",
+        "spacing_penalty",
     }
     assert item.score_parts["diversity_bonus"] > 0
 
@@ -152,7 +156,14 @@ async def test_the_record_has_every_candidate_exactly_once(blender: RunningBlend
     assert [each.pin_id for each in served] == pins_of(response)
     stages = {each.stage: (each.num_in, each.num_kept) for each in record.stages}
     assert list(stages) == [
-        "admit", "hydrate_user", "retrieve", "drop_seen", "drop_blocked", "rank", "diversify_and_space", "cut_page",
+        "admit",
+        "hydrate_user",
+        "retrieve",
+        "drop_seen",
+        "drop_blocked",
+        "rank",
+        "diversify_and_space",
+        "cut_page",
         "keep_session",
     ]
     assert stages["cut_page"][1] == 25

@@ -85,11 +85,13 @@ def test_features_are_recalled_as_they_were() -> None:
 
 
 def test_rows_with_odd_vectors_and_absent_columns_are_usable() -> None:
-    odd = pa.RecordBatch.from_pydict({
-        "pin_id": ["a", "b", "c", "d"],
-        "content_vector": pa.array([[1.0, 0.0], None, [1.0], [0.0, 1.0]], pa.list_(pa.float32())),
-        "topics": pa.array([None, [], ["x"], ["y", "z"]], pa.list_(pa.string())),
-    })
+    odd = pa.RecordBatch.from_pydict(
+        {
+            "pin_id": ["a", "b", "c", "d"],
+            "content_vector": pa.array([[1.0, 0.0], None, [1.0], [0.0, 1.0]], pa.list_(pa.float32())),
+            "topics": pa.array([None, [], ["x"], ["y", "z"]], pa.list_(pa.string())),
+        }
+    )
     features = features_of(odd)
     assert features.vectors_RD.tolist() == [[1, 0], [0, 0], [0, 0], [0, 1]]
     assert features.topics == ["", "", "x", "y"] and features.creators == [""] * 4
@@ -102,8 +104,13 @@ def test_rows_with_odd_vectors_and_absent_columns_are_usable() -> None:
 def test_joined_features_keep_the_first_row_and_the_first_width() -> None:
     one, two = features_of(pin_rows(["pin-1", "pin-2"])), features_of(pin_rows(["pin-2", "pin-3"]))
     assert list(join([one, two]).pin_ids) == ["pin-1", "pin-2", "pin-3"]
-    narrow = features_of(pa.RecordBatch.from_pydict({
-        "pin_id": ["n"], "content_vector": pa.array([[1.0]], pa.list_(pa.float32())),
-    }))
+    narrow = features_of(
+        pa.RecordBatch.from_pydict(
+            {
+                "pin_id": ["n"],
+                "content_vector": pa.array([[1.0]], pa.list_(pa.float32())),
+            }
+        )
+    )
     assert not join([one, narrow]).vectors_of(["n"]).any()
     assert join([]).vectors_of(["x"]).shape == (1, 1)

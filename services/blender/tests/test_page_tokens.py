@@ -31,8 +31,11 @@ def reason_of_reading(reader: PageTokens, token: str, request: FeedRequest = ANN
 
 @settings(max_examples=200, deadline=None)
 @given(
-    st.integers(0, 65_535), st.integers(0, 2**32 - 1), st.integers(0, 2**32 - 1),
-    st.lists(st.text(max_size=20), max_size=16), st.frozensets(st.integers(0, 2**24 - 1), max_size=300),
+    st.integers(0, 65_535),
+    st.integers(0, 2**32 - 1),
+    st.integers(0, 2**32 - 1),
+    st.lists(st.text(max_size=20), max_size=16),
+    st.frozensets(st.integers(0, 2**24 - 1), max_size=300),
 )
 def test_what_is_written_is_read(page: int, position: int, seed: int, tail: list[str], shown: frozenset[int]) -> None:
     cursor = Cursor("00ff00ff00ff00ff", page, position, seed, tuple(tail), shown)
@@ -68,7 +71,9 @@ def test_an_old_token_is_expired() -> None:
 @pytest.mark.parametrize(
     "other",
     [
-        FeedRequest("bob", "home", 25), FeedRequest("ann", "search", 25), FeedRequest("ann", "home", 25, query="q"),
+        FeedRequest("bob", "home", 25),
+        FeedRequest("ann", "search", 25),
+        FeedRequest("ann", "home", 25, query="q"),
         FeedRequest("ann", "home", 25, subject_pin_id="pin-9"),
     ],
 )
@@ -97,7 +102,8 @@ def test_a_cursor_remembers_what_was_shown() -> None:
 async def test_reasons_reach_the_caller(blender: RunningBlender) -> None:
     token = (await blender.feed()).next_page_token
     refusals: tuple[tuple[dict[str, Any], str], ...] = (
-        ({"user_id": "bob"}, "foreign"), ({"surface": "search", "query": "x"}, "foreign"),
+        ({"user_id": "bob"}, "foreign"),
+        ({"surface": "search", "query": "x"}, "foreign"),
         ({"page_token": token[:-4] + ("AAAA" if token[-4:] != "AAAA" else "BBBB")}, "forged"),
         ({"page_token": "x"}, "malformed"),
     )

@@ -30,9 +30,13 @@ def random_rules(rng: np.random.Generator, num: int, num_tail: int) -> list[Spac
     kernels: tuple[Kernel, ...] = ("inverse", "exponential", "step")
     return [
         SpacingRule(
-            name=f"class-{index}", codes_N=rng.integers(NOT_A_MEMBER, 3, num), penalty=float(rng.uniform(0.1, 3)),
-            tail_codes=rng.integers(NOT_A_MEMBER, 3, num_tail).tolist(), window=int(rng.integers(1, 12)),
-            kernel=kernels[index % 3], is_dry_run=index == 3,
+            name=f"class-{index}",
+            codes_N=rng.integers(NOT_A_MEMBER, 3, num),
+            penalty=float(rng.uniform(0.1, 3)),
+            tail_codes=rng.integers(NOT_A_MEMBER, 3, num_tail).tolist(),
+            window=int(rng.integers(1, 12)),
+            kernel=kernels[index % 3],
+            is_dry_run=index == 3,
         )
         for index in range(int(rng.integers(0, 5)))
     ]
@@ -63,7 +67,10 @@ def test_any_slate_is_whole_without_repeats_and_prefers_finite_scores(
 
 @settings(max_examples=200, deadline=None)
 @given(
-    seed=SEEDS, num=st.integers(1, 50), num_tail=st.integers(0, 12), window=st.integers(1, 10),
+    seed=SEEDS,
+    num=st.integers(1, 50),
+    num_tail=st.integers(0, 12),
+    window=st.integers(1, 10),
     gamma=st.sampled_from([0.0, 0.1, 0.25, 1.0, 5.0]),
 )
 def test_picks_equal_the_residual_form(seed: int, num: int, num_tail: int, window: int, gamma: float) -> None:
@@ -135,8 +142,9 @@ def test_the_tail_of_the_page_before_counts() -> None:
     assert fill(relevance, after, 4.0, [], 1).order_T.tolist() == [1]
 
 
-def ads(codes: list[int], *, penalty: float = 2.0, window: int = 3, is_dry_run: bool = False, tail: tuple[int, ...] = ()
-        ) -> SpacingRule:
+def ads(
+    codes: list[int], *, penalty: float = 2.0, window: int = 3, is_dry_run: bool = False, tail: tuple[int, ...] = ()
+) -> SpacingRule:
     return SpacingRule("ads", np.array(codes), tail, penalty, window, is_dry_run=is_dry_run)
 
 

@@ -45,11 +45,23 @@ def session(num: int = 5) -> Session:
 def feed() -> ServedFeed:
     candidate = Candidate("pin-1", "fresh", 0.5, -1, {}, "", 0.75, {"save": 0.25}, 3)
     return ServedFeed(
-        request_id="0" * 32, user_id="ann", surface="home", served_time_ms=7,
+        request_id="0" * 32,
+        user_id="ann",
+        surface="home",
+        served_time_ms=7,
         outcomes=[Outcome(candidate, 0, "", 0.5, 0.25, "ads", "fresh"), Outcome(candidate, removed_by="drop_seen")],
-        stages=[StageCount("rank", 3, 2, 1, 0.5, "retrieval_order")], versions={"a": "b"},
-        degradations=[Degradation("ranker", "unavailable", "retrieval_order")], sequence_version=9, trace_id="t",
-        subject_pin_id="s", query="q", locale="de", page=2, influencing_events=[EVENT], seen=[1, 2], blocked=[3],
+        stages=[StageCount("rank", 3, 2, 1, 0.5, "retrieval_order")],
+        versions={"a": "b"},
+        degradations=[Degradation("ranker", "unavailable", "retrieval_order")],
+        sequence_version=9,
+        trace_id="t",
+        subject_pin_id="s",
+        query="q",
+        locale="de",
+        page=2,
+        influencing_events=[EVENT],
+        seen=[1, 2],
+        blocked=[3],
     )
 
 

@@ -45,8 +45,13 @@ async def test_a_bad_request_names_its_field(
 @pytest.mark.parametrize(
     "fields",
     [
-        {"user_id": "x" * 128}, {"user_id": "  ann  "}, {"user_id": "мария"}, {"page_size": 1}, {"page_size": 100},
-        {"surface": "search", "query": "garden"}, {"surface": "related", "subject_pin_id": "pin-1"},
+        {"user_id": "x" * 128},
+        {"user_id": "  ann  "},
+        {"user_id": "мария"},
+        {"page_size": 1},
+        {"page_size": 100},
+        {"surface": "search", "query": "garden"},
+        {"surface": "related", "subject_pin_id": "pin-1"},
         {"surface": "related", "subject_pin_id": "a pin nobody knows"},
     ],
 )

@@ -61,8 +61,14 @@ class Retrieve:
     """The use case behind RetrievalService.Retrieve."""
 
     def __init__(
-        self, index: PinIndex, catalogue: Catalogue, plans: SurfacePlans, histories: Histories,
-        user_vectors: UserVectors, meter: RetrievalMeter, clock: Clock,
+        self,
+        index: PinIndex,
+        catalogue: Catalogue,
+        plans: SurfacePlans,
+        histories: Histories,
+        user_vectors: UserVectors,
+        meter: RetrievalMeter,
+        clock: Clock,
     ) -> None:
         self._index = index
         self._catalogue = catalogue
@@ -83,7 +89,11 @@ class Retrieve:
         snapshot = self._index.snapshot()
         excluded = [*ask.exclude_pin_ids, *([ask.subject_pin_id] if ask.subject_pin_id else [])]
         query = RetrievalQuery(
-            snapshot, snapshot.allowed(ask.locale, excluded), self._clock.now_ms(), user.history, user.stored_vector,
+            snapshot,
+            snapshot.allowed(ask.locale, excluded),
+            self._clock.now_ms(),
+            user.history,
+            user.stored_vector,
             ask.subject_pin_id,
         )
         k = ask.num_candidates + min(snapshot.num_duplicates, MAX_OVERFETCH)
@@ -136,7 +146,10 @@ class Retrieve:
             report = GeneratorReport(name, 0, _milliseconds_since(started_s))
             return _Run(report, None, (Degradation(name, reason_of(error), "without"),))
         report = GeneratorReport(
-            name, len(generated.row_K), _milliseconds_since(started_s), generated.index_version,
+            name,
+            len(generated.row_K),
+            _milliseconds_since(started_s),
+            generated.index_version,
             generated.encoder_version,
         )
         return _Run(report, generated, generated.degradations)
@@ -157,9 +170,7 @@ class Retrieve:
 
 def _check(ask: RetrievalAsk) -> None:
     if not 1 <= ask.num_candidates <= MAX_CANDIDATES:
-        raise Invalid(
-            f"num_candidates is {ask.num_candidates}, must be 1 to {MAX_CANDIDATES}", field="num_candidates"
-        )
+        raise Invalid(f"num_candidates is {ask.num_candidates}, must be 1 to {MAX_CANDIDATES}", field="num_candidates")
     if len(ask.user_id) > 128:
         raise Invalid(f"user_id has {len(ask.user_id)} characters, at most 128 are allowed", field="user_id")
 

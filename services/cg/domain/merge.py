@@ -29,7 +29,9 @@ def merge(
 
 
 def _unique_groups(
-    rows: list[int], ranks_by_row: Mapping[int, Mapping[str, tuple[int, float]]], snapshot: PinSnapshot,
+    rows: list[int],
+    ranks_by_row: Mapping[int, Mapping[str, tuple[int, float]]],
+    snapshot: PinSnapshot,
     num_candidates: int,
 ) -> tuple[Candidate, ...]:
     groups = snapshot.columns.group_N

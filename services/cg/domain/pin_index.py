@@ -121,8 +121,14 @@ class PinIndex:
         if self._snapshot is None:
             columns = self._columns.cut(self._num_rows)
             self._snapshot = PinSnapshot(
-                self._generation, self._num_rows, self._pin_ids, self._row_of, columns, self._language_code,
-                self._group_names, self._num_duplicates,
+                self._generation,
+                self._num_rows,
+                self._pin_ids,
+                self._row_of,
+                columns,
+                self._language_code,
+                self._group_names,
+                self._num_duplicates,
             )
         return self._snapshot
 

@@ -17,7 +17,7 @@ from services.cg.domain.two_tower import TwoTower, TwoTowerSettings
 from services.cg.domain.two_tower_features import MAX_TOPICS, PinFeatures, topic_buckets
 from services.cg.offline.evaluate import Metrics, evaluate, evaluate_baselines, history_scorer, popularity_scorer
 from services.cg.offline.two_tower_training import TwoTowerTrainer, fit
-from services.cg.outbound.model_files import co_engaged_files, popular_files, two_tower_files
+from services.cg.outbound.bundle_model_files import co_engaged_files, popular_files, two_tower_files
 
 BATCH_SIZE = 512
 TARGET_STEPS = 300  # ten seconds on one core; 600 beat item-to-item models on 100 k events
@@ -86,9 +86,7 @@ def _plan(num_events: int, seed: int) -> TrainingPlan:
     return TrainingPlan(num_epochs, BATCH_SIZE, LEARNING_RATE, seed=seed)
 
 
-def _files(
-    events: Interactions, model: TwoTower, evaluation: Mapping[str, Metrics]
-) -> dict[str, Mapping[str, bytes]]:
+def _files(events: Interactions, model: TwoTower, evaluation: Mapping[str, Metrics]) -> dict[str, Mapping[str, bytes]]:
     counts_P = decayed_counts(events.pin_E, events.time_ms_E, events.num_pins)
     report = {"leave_last_out": dict(evaluation)}
     return {

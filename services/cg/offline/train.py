@@ -68,10 +68,15 @@ def _bus(options: Any) -> Bus:
 def _report(options: Any, releases: Sequence[Release], fitted: Fitted, duration_s: float) -> str:
     versions = {item.name: item.version for item in releases}
     if options.json:
-        return json.dumps({
-            "versions": versions, "is_released": options.release, "evaluation": dict(fitted.evaluation),
-            "num_users": len(fitted.user_ids), "duration_s": round(duration_s, 2),
-        })
+        return json.dumps(
+            {
+                "versions": versions,
+                "is_released": options.release,
+                "evaluation": dict(fitted.evaluation),
+                "num_users": len(fitted.user_ids),
+                "duration_s": round(duration_s, 2),
+            }
+        )
     lines = [as_table(fitted.evaluation)] if fitted.evaluation else []
     lines += [f"{name} {version}" for name, version in versions.items()]
     return "\n".join([*lines, f"{duration_s:.1f} s" + (", released" if options.release else "")])

@@ -55,7 +55,11 @@ class TwoTowerTrainer:
 
 
 def fit(
-    interactions: Interactions, pins: PinFeatures, plan: TrainingPlan, *, progress: Progress = silent,
+    interactions: Interactions,
+    pins: PinFeatures,
+    plan: TrainingPlan,
+    *,
+    progress: Progress = silent,
     model: TwoTower | None = None,
 ) -> tuple[TwoTower, TwoTowerTrainer]:
     """A model trained to foresee each user's new pins; pass `model` to go on from one."""

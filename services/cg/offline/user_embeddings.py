@@ -40,7 +40,9 @@ async def _send_all(producer: Producer, messages: Iterable[UserEmbedding]) -> No
 
 def _embedding(user_id: str, vector: Floats, encoder_version: str, computed_time_ms: int) -> UserEmbedding:
     stored = UserVector(
-        encoder=ENCODER, encoder_version=encoder_version, vector=numpy_to_tensor(vector),
+        encoder=ENCODER,
+        encoder_version=encoder_version,
+        vector=numpy_to_tensor(vector),
         computed_time_ms=computed_time_ms,
     )
     return UserEmbedding(user_id=user_id, vector=stored)

@@ -77,7 +77,10 @@ def encode(item: IndexedPin) -> bytes:
     """The pin as enrich sends it."""
     message = EnrichedPin(
         pin=Pin(
-            pin_id=item.pin_id, topics=item.topics, created_time_ms=item.created_time_ms, locale=item.locale,
+            pin_id=item.pin_id,
+            topics=item.topics,
+            created_time_ms=item.created_time_ms,
+            locale=item.locale,
             content_group=item.content_group,
         ),
         quality_score=item.quality_score,

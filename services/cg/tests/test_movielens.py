@@ -21,7 +21,9 @@ def histories(path: Path) -> list[History]:
         rows[int(user)].append((int(float(time_s)), int(item)))
     return [
         History(
-            f"ml-user-{user}", [f"ml-pin-{item}" for _, item in sorted(events)], ["rating"] * len(events),
+            f"ml-user-{user}",
+            [f"ml-pin-{item}" for _, item in sorted(events)],
+            ["rating"] * len(events),
             [time_s * 1_000 for time_s, _ in sorted(events)],
         )
         for user, events in sorted(rows.items())

@@ -26,8 +26,12 @@ def vector(number: int) -> Floats:
 
 def pin(number: int, **changes: object) -> IndexedPin:
     fields = {
-        "pin_id": pin_id(number), "content_vector": vector(number), "topics": (f"taste-{number % 2}",),
-        "created_time_ms": NOW_MS - 60_000 * (NUM_PINS - number), "quality_score": 0.5, "locale": "en-US",
+        "pin_id": pin_id(number),
+        "content_vector": vector(number),
+        "topics": (f"taste-{number % 2}",),
+        "created_time_ms": NOW_MS - 60_000 * (NUM_PINS - number),
+        "quality_score": 0.5,
+        "locale": "en-US",
     }
     return IndexedPin(**{**fields, **changes})  # type: ignore[arg-type]
 

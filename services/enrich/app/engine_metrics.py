@@ -8,13 +8,16 @@ class EngineMetrics:
     """Rows and seconds per executor, look-ups by outcome."""
 
     def __init__(self, metrics: Metrics) -> None:
-        self._rows = metrics.counter("enrich_rows_total", "Rows by what an enrichment did with them.",
-                                     ("enrichment", "executor", "outcome"))
-        self._seconds = metrics.histogram("enrich_executor_seconds", "Time of one executor on one batch.",
-                                          ("enrichment", "executor"))
+        self._rows = metrics.counter(
+            "enrich_rows_total", "Rows by what an enrichment did with them.", ("enrichment", "executor", "outcome")
+        )
+        self._seconds = metrics.histogram(
+            "enrich_executor_seconds", "Time of one executor on one batch.", ("enrichment", "executor")
+        )
         self._lookups = metrics.counter("enrich_lookups_total", "Look-ups of batches by outcome.", ("outcome",))
-        self._keys = metrics.counter("enrich_lookup_keys_total", "Keys looked up, by where the answer came from.",
-                                     ("origin",))
+        self._keys = metrics.counter(
+            "enrich_lookup_keys_total", "Keys looked up, by where the answer came from.", ("origin",)
+        )
         self._lookup_seconds = metrics.histogram("enrich_lookup_seconds", "Time of one look-up call.")
 
     def on_step(self, run: StepRun) -> None:

@@ -30,8 +30,9 @@ class EnginePair:
 class Engines:
     """Not ready until the first bundle is known."""
 
-    def __init__(self, lookup: CachedLookup, observer: Observer, health: Health,
-                 max_concurrency: int = MAX_CONCURRENCY) -> None:
+    def __init__(
+        self, lookup: CachedLookup, observer: Observer, health: Health, max_concurrency: int = MAX_CONCURRENCY
+    ) -> None:
         self._lookup = lookup
         self._observer = observer
         self._health = health
@@ -43,8 +44,9 @@ class Engines:
     def current(self) -> EnginePair:
         """Raises: Unavailable before the first bundle."""
         if self._current is None:
-            raise Unavailable("no definitions have been released yet", reason="no_definitions",
-                              retry_after_s=RETRY_AFTER_S)
+            raise Unavailable(
+                "no definitions have been released yet", reason="no_definitions", retry_after_s=RETRY_AFTER_S
+            )
         return self._current
 
     def apply(self, release: Release, path: Path) -> None:  # noqa: ARG002 - the shape a BundleWatcher calls
@@ -54,9 +56,16 @@ class Engines:
     def use(self, definitions: Definitions) -> None:
         """Build both engines, then swap. Raises: Invalid."""
         check(definitions)
-        self._current = EnginePair(definitions.version, *(
-            Engine(plan_for(definitions, subject), self._lookup, observer=self._observer,
-                   max_concurrency=self._max_concurrency)
-            for subject in ("event", "pin")
-        ))
+        self._current = EnginePair(
+            definitions.version,
+            *(
+                Engine(
+                    plan_for(definitions, subject),
+                    self._lookup,
+                    observer=self._observer,
+                    max_concurrency=self._max_concurrency,
+                )
+                for subject in ("event", "pin")
+            ),
+        )
         self._health.set(PART, True)

@@ -2,9 +2,9 @@
 
 from services.enrich.domain.pin import PublishedPin
 
-SIGNAL_SHARE = 0.6    # what the content pipeline measured says more than what is filled in
+SIGNAL_SHARE = 0.6  # what the content pipeline measured says more than what is filled in
 UNKNOWN_SIGNAL = 0.5  # of a pin that nobody measured
-LABEL_FACTOR = 0.5    # a pin with any safety label counts half
+LABEL_FACTOR = 0.5  # a pin with any safety label counts half
 
 
 def quality_score(pin: PublishedPin) -> float:

@@ -27,9 +27,18 @@ def to_pin(payload: bytes) -> PublishedPin:
         raise Invalid("pin has no id", field="pin_id", reason="missing_field")
     given = tensor_to_numpy(pin.given_vector).ravel().tolist() if pin.HasField("given_vector") else None
     return PublishedPin(
-        pin_id=pin.pin_id, payload=payload, title=pin.title, description=pin.description, topics=tuple(pin.topics),
-        locale=pin.locale, created_time_ms=pin.created_time_ms, image=pin.image, given_vector=given,
-        has_link=bool(pin.link), has_picture=bool(pin.image or pin.image_url), quality=dict(pin.quality),
+        pin_id=pin.pin_id,
+        payload=payload,
+        title=pin.title,
+        description=pin.description,
+        topics=tuple(pin.topics),
+        locale=pin.locale,
+        created_time_ms=pin.created_time_ms,
+        image=pin.image,
+        given_vector=given,
+        has_link=bool(pin.link),
+        has_picture=bool(pin.image or pin.image_url),
+        quality=dict(pin.quality),
         safety_labels=tuple(pin.safety_labels),
     )
 
@@ -37,9 +46,15 @@ def to_pin(payload: bytes) -> PublishedPin:
 def to_event(event: ingest_pb2.Event, received_time_ms: int) -> pa.RecordBatch:
     """An accepted batch of one row."""
     row = {
-        "event_id": event.event_id, "user_id": event.user_id, "event_type": event.event_type,
-        "event_time_ms": event.event_time_ms, "received_time_ms": received_time_ms, "pin_id": event.pin_id,
-        "surface": event.surface, "request_id": event.request_id, "traceparent": "",
+        "event_id": event.event_id,
+        "user_id": event.user_id,
+        "event_type": event.event_type,
+        "event_time_ms": event.event_time_ms,
+        "received_time_ms": received_time_ms,
+        "pin_id": event.pin_id,
+        "surface": event.surface,
+        "request_id": event.request_id,
+        "traceparent": "",
         "attributes": event.attributes_json,
     }
     return pa.RecordBatch.from_pylist([row], schema=event_schema.ACCEPTED)
@@ -50,9 +65,13 @@ def to_preview(preview: Preview) -> pb.PreviewEventResponse:
     result = preview.result
     failures = {failure.enrichment: failure for failure in result.failures}
     response = pb.PreviewEventResponse(
-        is_kept=result.batch.num_rows == 1, filtered_by=next(iter(result.filtered), ""),
-        runs=[_to_run(run, failures.get(run.enrichment), run.enrichment in result.filtered)
-              for run in result.steps if run.num_in],
+        is_kept=result.batch.num_rows == 1,
+        filtered_by=next(iter(result.filtered), ""),
+        runs=[
+            _to_run(run, failures.get(run.enrichment), run.enrichment in result.filtered)
+            for run in result.steps
+            if run.num_in
+        ],
         definitions_version=preview.definitions_version,
     )
     if response.is_kept:
@@ -63,6 +82,10 @@ def to_preview(preview: Preview) -> pb.PreviewEventResponse:
 def _to_run(run: StepRun, failure: RowFailure | None, is_filtered: bool) -> pb.ExecutorRun:
     why = failure.reason if failure else ("filtered" if is_filtered else "")
     return pb.ExecutorRun(
-        enrichment=run.enrichment, executor=run.executor, duration_ms=run.duration_s * MS_PER_S,
-        is_kept=run.num_kept == 1, failure=why, columns_written=run.columns,
+        enrichment=run.enrichment,
+        executor=run.executor,
+        duration_ms=run.duration_s * MS_PER_S,
+        is_kept=run.num_kept == 1,
+        failure=why,
+        columns_written=run.columns,
     )

@@ -1,6 +1,6 @@
 """Enriches accepted events from Parquet files: the same engine as the stream, over history.
 
-    python -m services.enrich.offline.enrich_events --definitions BUNDLE_DIR --input A.parquet --output B.parquet
+python -m services.enrich.offline.enrich_events --definitions BUNDLE_DIR --input A.parquet --output B.parquet
 """
 
 import argparse
@@ -29,8 +29,14 @@ from sequences.engine.provenance import sign
 
 BATCH_ROWS = 8_192
 ROW_GROUP_ROWS = 131_072
-FAILURES = pa.schema([pa.field("event_id", pa.string()), pa.field("user_id", pa.string()),
-                      pa.field("enrichment", pa.string()), pa.field("reason", pa.string())])
+FAILURES = pa.schema(
+    [
+        pa.field("event_id", pa.string()),
+        pa.field("user_id", pa.string()),
+        pa.field("enrichment", pa.string()),
+        pa.field("reason", pa.string()),
+    ]
+)
 log = get_logger(__name__)
 
 
@@ -79,11 +85,15 @@ async def _enrich_files(
                 num_in += batch.num_rows
                 num_out += result.batch.num_rows
                 num_filtered += sum(result.filtered.values())
-                failures.extend({
-                    "event_id": batch.column("event_id")[failure.row].as_py(),
-                    "user_id": batch.column("user_id")[failure.row].as_py(),
-                    "enrichment": failure.enrichment, "reason": failure.reason,
-                } for failure in result.failures)
+                failures.extend(
+                    {
+                        "event_id": batch.column("event_id")[failure.row].as_py(),
+                        "user_id": batch.column("user_id")[failure.row].as_py(),
+                        "enrichment": failure.enrichment,
+                        "reason": failure.reason,
+                    }
+                    for failure in result.failures
+                )
                 log.info("enriched", num_in=num_in, num_out=num_out, num_failed=len(failures))
         pq.write_table(pa.Table.from_pylist(failures, FAILURES), target.with_suffix(".failures.parquet"))
         partial.replace(target)
@@ -119,8 +129,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (CorkboardError, OSError, pa.ArrowException) as error:
         log.error("enrichment failed", error=str(error))
         return 1
-    log.info("done", num_in=counts.num_in, num_out=counts.num_out, num_filtered=counts.num_filtered,
-             num_failed=counts.num_failed)
+    log.info(
+        "done",
+        num_in=counts.num_in,
+        num_out=counts.num_out,
+        num_filtered=counts.num_filtered,
+        num_failed=counts.num_failed,
+    )
     return 0
 
 

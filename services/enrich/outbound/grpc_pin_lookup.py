@@ -25,6 +25,7 @@ class GrpcPinLookup:
         for start in range(0, len(keys), MAX_PIN_IDS):
             request = pb.BatchGetPinsRequest(pin_ids=keys[start : start + MAX_PIN_IDS], columns=COLUMNS)
             answer: pb.BatchGetPinsResponse = await self._pool.call(
-                indexer_pb2_grpc.FeatureServiceStub, "BatchGetPins", request, timeout_s=self._timeout_s)
+                indexer_pb2_grpc.FeatureServiceStub, "BatchGetPins", request, timeout_s=self._timeout_s
+            )
             rows.update({row["pin_id"]: row for row in table_to_batch(answer.pins).to_pylist()})
         return rows

@@ -22,8 +22,12 @@ class KafkaEnrichedEvents:
     async def publish(self, partition: int, batch: pa.RecordBatch) -> None:
         """As the port says."""
         headers = cloud_events.headers(
-            type=EVENT_TYPE, source="enrich", id=uuid.uuid4().hex, schema_version=event_schema.SCHEMA_VERSION,
+            type=EVENT_TYPE,
+            source="enrich",
+            id=uuid.uuid4().hex,
+            schema_version=event_schema.SCHEMA_VERSION,
             content_type=event_schema.CONTENT_TYPE,
         )
-        await self._producer.send(self._topic, arrow.encode(batch), key=str(partition).encode(), partition=partition,
-                                  headers=headers)
+        await self._producer.send(
+            self._topic, arrow.encode(batch), key=str(partition).encode(), partition=partition, headers=headers
+        )

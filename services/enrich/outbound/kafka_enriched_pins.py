@@ -31,8 +31,9 @@ class KafkaEnrichedPins:
         await self._send(pin_id, None)
 
     async def _send(self, pin_id: str, value: bytes | None) -> None:
-        headers = cloud_events.headers(type=EVENT_TYPE, source="enrich", id=uuid.uuid4().hex, schema_version="1",
-                                       content_type=CONTENT_TYPE)
+        headers = cloud_events.headers(
+            type=EVENT_TYPE, source="enrich", id=uuid.uuid4().hex, schema_version="1", content_type=CONTENT_TYPE
+        )
         await self._producer.send(self._topic, value, key=pin_id.encode(), headers=headers)
 
 
@@ -41,6 +42,8 @@ def to_message(pin: EnrichedPin) -> pb.EnrichedPin:
     return pb.EnrichedPin(
         pin=pb.Pin.FromString(pin.published.payload),
         content_vector=numpy_to_tensor(np.asarray(pin.content_vector, np.float32)),
-        content_vector_version=pin.content_vector_version, quality_score=pin.quality_score,
-        enriched_time_ms=pin.enriched_time_ms, definitions_version=pin.definitions_version,
+        content_vector_version=pin.content_vector_version,
+        quality_score=pin.quality_score,
+        enriched_time_ms=pin.enriched_time_ms,
+        definitions_version=pin.definitions_version,
     )

@@ -20,8 +20,9 @@ class KafkaParking:
         self._producer = producer
         self._where = where
         self._clock = clock
-        self._parked = metrics.counter("enrich_rows_parked_total", "Rows set aside, by enrichment.",
-                                       ("topic", "enrichment"))
+        self._parked = metrics.counter(
+            "enrich_rows_parked_total", "Rows set aside, by enrichment.", ("topic", "enrichment")
+        )
 
     async def park_rows(self, batch: pa.RecordBatch, failures: Sequence[RowFailure], partition: int) -> None:
         """As the port says."""
@@ -45,7 +46,10 @@ class KafkaParking:
 
     def _headers(self, enrichment: str, reason: str, origin: str) -> dict[str, str]:
         return {
-            "parked-why": f"{enrichment}: {reason}", "parked-where": self._where, "parked-from": origin,
-            "parked-when-ms": str(self._clock.now_ms()), "parked-attempt": "1",
+            "parked-why": f"{enrichment}: {reason}",
+            "parked-where": self._where,
+            "parked-from": origin,
+            "parked-when-ms": str(self._clock.now_ms()),
+            "parked-attempt": "1",
             "parked-traceparent": current_traceparent(),
         }

@@ -59,10 +59,19 @@ async def test_small_envelopes_leave_as_one_with_the_declared_columns(world: Wor
 
 
 async def test_poison_rows_are_parked_and_the_others_go_on(world: World) -> None:
-    await world.enrich_events(0, [events_batch([
-        {"event_id": "good"}, {"event_id": "bad", "attributes": b"\xff\x00"}, {"event_id": "odd", "event_type": "gone"},
-        {"event_id": "bot", "user_id": "bot-1"},
-    ])])
+    await world.enrich_events(
+        0,
+        [
+            events_batch(
+                [
+                    {"event_id": "good"},
+                    {"event_id": "bad", "attributes": b"\xff\x00"},
+                    {"event_id": "odd", "event_type": "gone"},
+                    {"event_id": "bot", "user_id": "bot-1"},
+                ]
+            )
+        ],
+    )
     assert world.events.envelopes[0][1].column("event_id").to_pylist() == ["good"]
     assert [event_id for event_id, _ in world.parking.rows] == ["bad", "odd"]
 
@@ -83,8 +92,11 @@ async def test_wrong_columns_are_invalid_and_an_outage_is_raised(world: World) -
 async def test_nothing_is_done_before_the_first_bundle() -> None:
     world = World()
     assert not world.health.is_ready()
-    for call in (world.enrich_events(0, [events_batch([{}])]), world.enrich_pins([pin("p")]),
-                 world.preview(events_batch([{}]))):
+    for call in (
+        world.enrich_events(0, [events_batch([{}])]),
+        world.enrich_pins([pin("p")]),
+        world.preview(events_batch([{}])),
+    ):
         with pytest.raises(Unavailable):
             await call
     world.engines.use(repository_definitions())
@@ -92,8 +104,13 @@ async def test_nothing_is_done_before_the_first_bundle() -> None:
 
 
 async def test_new_definitions_change_the_columns_and_broken_ones_change_nothing(world: World) -> None:
-    hashed = Enrichment(name="hashed", owner="t", executor="hash_ids", reads=("pin_id",),
-                        writes=(Column(name="pin_hash", type="int64"),))
+    hashed = Enrichment(
+        name="hashed",
+        owner="t",
+        executor="hash_ids",
+        reads=("pin_id",),
+        writes=(Column(name="pin_hash", type="int64"),),
+    )
     with pytest.raises(Invalid):
         world.engines.use(assemble([hashed.model_copy(update={"executor": "gone"})]))
     assert world.engines.current.version == repository_definitions().version

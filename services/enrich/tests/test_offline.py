@@ -11,19 +11,38 @@ from sequences.definitions.testing import repository_definitions
 from sequences.testing import events_batch, run
 from services.enrich.offline.enrich_events import main
 
-PIN = {"pin_id": "p-1", "topics": ["art"], "creator_id": "", "advertiser_id": "", "price_micros": 5,
-       "created_time_ms": 1_600_000_000_000, "content_group": ""}
+PIN = {
+    "pin_id": "p-1",
+    "topics": ["art"],
+    "creator_id": "",
+    "advertiser_id": "",
+    "price_micros": 5,
+    "created_time_ms": 1_600_000_000_000,
+    "content_group": "",
+}
 
 
 def prepare(folder: Path) -> list[str]:
     (folder / FILE).write_bytes(repository_definitions().canonical_json())
-    events = events_batch([
-        {"event_id": "a"}, {"event_id": "b", "user_id": "bot-1"}, {"event_id": "c", "event_type": "gone"},
-    ])
+    events = events_batch(
+        [
+            {"event_id": "a"},
+            {"event_id": "b", "user_id": "bot-1"},
+            {"event_id": "c", "event_type": "gone"},
+        ]
+    )
     pq.write_table(pa.Table.from_batches([events]), folder / "in.parquet")
     pq.write_table(pa.Table.from_pylist([PIN]), folder / "pins.parquet")
-    return ["--definitions", str(folder), "--input", str(folder / "in.parquet"), "--output",
-            str(folder / "out.parquet"), "--pins", str(folder / "pins.parquet")]
+    return [
+        "--definitions",
+        str(folder),
+        "--input",
+        str(folder / "in.parquet"),
+        "--output",
+        str(folder / "out.parquet"),
+        "--pins",
+        str(folder / "pins.parquet"),
+    ]
 
 
 def test_history_is_enriched_as_the_stream_would(tmp_path: Path) -> None:

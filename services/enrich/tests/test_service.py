@@ -30,8 +30,15 @@ from sequences.testing import InMemoryLookup, events_batch
 from services.enrich.config import Config
 from services.enrich.wiring import build
 
-PIN_ROW = {"pin_id": "p-1", "topics": ["art"], "creator_id": "c", "advertiser_id": "", "price_micros": 20_000_000,
-           "created_time_ms": 1_600_000_000_000, "content_group": ""}
+PIN_ROW = {
+    "pin_id": "p-1",
+    "topics": ["art"],
+    "creator_id": "c",
+    "advertiser_id": "",
+    "price_micros": 20_000_000,
+    "created_time_ms": 1_600_000_000_000,
+    "content_group": "",
+}
 
 
 def release(bus: InMemoryBus, folder: Path, definitions: Definitions) -> None:
@@ -52,8 +59,14 @@ def enriched(bus: InMemoryBus) -> list[dict[str, Any]]:
 async def serving(
     bus: InMemoryBus, folder: Path, pins: InMemoryLookup | None, **settings: Any
 ) -> AsyncIterator["enrich_pb2_grpc.EnrichServiceAsyncStub"]:
-    config = Config(grpc_port=0, admin_port=0, bundles_uri=str(folder / "bundles"), state_dir=str(folder / "state"),
-                    drain_s=0.2, **settings)
+    config = Config(
+        grpc_port=0,
+        admin_port=0,
+        bundles_uri=str(folder / "bundles"),
+        state_dir=str(folder / "state"),
+        drain_s=0.2,
+        **settings,
+    )
     service = build(config, bus=bus, clock=FakeClock(), pins=pins)
     async with service:
         port = service._doors[0].port  # type: ignore[attr-defined]
@@ -86,8 +99,13 @@ async def test_records_wait_for_definitions_and_a_new_bundle_takes_effect_withou
         assert bus.records(topics.EVENTS_ENRICHED) == []
         await asyncio.to_thread(release, bus, tmp_path, repository_definitions())
         await eventually(lambda: [row["event_id"] for row in enriched(bus)] == ["a"], within_s=5)
-        hashed = Enrichment(name="hashed", owner="t", executor="hash_ids", reads=("pin_id",),
-                            writes=(Column(name="pin_hash", type="int64"),))
+        hashed = Enrichment(
+            name="hashed",
+            owner="t",
+            executor="hash_ids",
+            reads=("pin_id",),
+            writes=(Column(name="pin_hash", type="int64"),),
+        )
         newer = assemble([hashed])
         await asyncio.to_thread(release, bus, tmp_path, newer)
 

@@ -15,8 +15,9 @@ FRESHNESS_BUCKETS_S = (0.05, 0.1, 0.2, 0.3, 0.5, 1.0, 2.0, 5.0, 10.0, 60.0, 600.
 class IndexEvents:
     """Returns once every event is readable; an envelope that comes again changes nothing."""
 
-    def __init__(self, definitions: ActiveDefinitions, store: SequenceStore, board: QualityBoard, clock: Clock,
-                 metrics: Metrics) -> None:
+    def __init__(
+        self, definitions: ActiveDefinitions, store: SequenceStore, board: QualityBoard, clock: Clock, metrics: Metrics
+    ) -> None:
         self._definitions = definitions
         self._store = store
         self._board = board
@@ -37,8 +38,12 @@ class IndexEvents:
         for rows in writes.sequences:
             counts = report[rows.sequence]
             self._board.of(rows.sequence).record(rows, counts, now_ms)
-            outcomes = {"new": counts.num_new, "duplicate": counts.num_duplicate, "conflict": counts.num_conflict,
-                        "late": counts.num_late}
+            outcomes = {
+                "new": counts.num_new,
+                "duplicate": counts.num_duplicate,
+                "conflict": counts.num_conflict,
+                "late": counts.num_late,
+            }
             for outcome, number in outcomes.items():
                 if number:
                     self._events.labels(rows.sequence, outcome).inc(number)

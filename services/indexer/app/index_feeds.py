@@ -19,6 +19,6 @@ class IndexFeeds:
         """Raises: Unavailable."""
         surfaces = self._definitions.current.surfaces
         windows = {name: surface.seen_window_s for name, surface in surfaces.items()}
-        await self._store.mark_served([
-            replace(each, window_s=windows[each.surface]) for each in servings if each.surface in windows
-        ])
+        await self._store.mark_served(
+            [replace(each, window_s=windows[each.surface]) for each in servings if each.surface in windows]
+        )

@@ -35,8 +35,9 @@ class ReadFeatures:
     async def pins(self, pin_ids: Sequence[str], columns: Sequence[str]) -> tuple[pa.RecordBatch, list[str]]:
         """(one row per known pin in the order first asked, unknown pins). Raises: Invalid, Unavailable."""
         if len(pin_ids) > MAX_PINS_ASKED:
-            raise Invalid(f"{len(pin_ids)} pins asked for, at most {MAX_PINS_ASKED}", field="pin_ids",
-                          reason="too_many")
+            raise Invalid(
+                f"{len(pin_ids)} pins asked for, at most {MAX_PINS_ASKED}", field="pin_ids", reason="too_many"
+            )
         unknown = [name for name in columns if name not in PIN_SCHEMA.names]
         if unknown:
             raise Invalid(f"pins have no columns {', '.join(unknown)}", field="columns", reason="unknown_column")
@@ -51,8 +52,11 @@ class ReadFeatures:
             return UserQuery(user_id)
         surfaces = self._definitions.current.surfaces
         if surface not in surfaces:
-            raise NotFound(f"no surface {surface!r}; there are {', '.join(sorted(surfaces))}", field="surface",
-                           reason="unknown_surface")
+            raise NotFound(
+                f"no surface {surface!r}; there are {', '.join(sorted(surfaces))}",
+                field="surface",
+                reason="unknown_surface",
+            )
         window_ms = surfaces[surface].seen_window_s * 1_000
         if not window_ms:
             return UserQuery(user_id)  # a surface that repeats pins has no use for seen ones

@@ -88,8 +88,11 @@ class ReadSequences:
     def _definition(self, sequence: str) -> Sequence:
         known = self._definitions.current.sequences
         if sequence not in known:
-            raise NotFound(f"no sequence {sequence!r}; there are {', '.join(sorted(known))}", field="sequence",
-                           reason="unknown_sequence")
+            raise NotFound(
+                f"no sequence {sequence!r}; there are {', '.join(sorted(known))}",
+                field="sequence",
+                reason="unknown_sequence",
+            )
         return known[sequence]
 
     def _schema(self, definition: Sequence, columns: tuple[str, ...]) -> pa.Schema:
@@ -107,8 +110,11 @@ def _check_users(user_ids: ListOf[str]) -> None:
 def check_user_id(user_id: str) -> None:
     """Raises: Invalid unless it has 1 to 128 characters."""
     if not 1 <= len(user_id) <= MAX_USER_ID_CHARS:
-        raise Invalid(f"user_id has {len(user_id)} characters, 1 to {MAX_USER_ID_CHARS} are allowed", field="user_id",
-                      reason="bad_length")
+        raise Invalid(
+            f"user_id has {len(user_id)} characters, 1 to {MAX_USER_ID_CHARS} are allowed",
+            field="user_id",
+            reason="bad_length",
+        )
 
 
 def _check(definition: Sequence, ask: SequenceAsk) -> None:
@@ -119,5 +125,8 @@ def _check(definition: Sequence, ask: SequenceAsk) -> None:
         raise Invalid(f"max_events is {ask.max_events}, must not be negative", field="max_events", reason="negative")
     unknown = [name for name in ask.columns if name not in definition.columns]
     if unknown:
-        raise Invalid(f"sequence {definition.name!r} has no columns {', '.join(unknown)}", field="columns",
-                      reason="unknown_column")
+        raise Invalid(
+            f"sequence {definition.name!r} has no columns {', '.join(unknown)}",
+            field="columns",
+            reason="unknown_column",
+        )

@@ -43,6 +43,7 @@ def from_index(index: bytes | None) -> list[Bucket]:
 
 def droppable(buckets: Sequence[Bucket], max_events: int, oldest_ms: int) -> list[Bucket]:
     """Whole buckets of which no event is in the window and among the newest `max_events`."""
+
     def is_old(bucket: Bucket) -> bool:
         newer = sum(other.num_events for other in buckets if other.oldest_ms > bucket.newest_ms)
         return newer >= max_events or bucket.newest_ms < oldest_ms

@@ -35,7 +35,9 @@ def combined(digest_by_user: Mapping[str, str], num_events: int) -> SequencesDig
 
 def digest_of(events_by_user: Mapping[str, Iterable[Event]]) -> SequencesDigest:
     """The digest of known sequences: users without events do not count; events are put in order here."""
-    ordered = {user_id: sorted(events, key=lambda event: (event[0], event[1].encode()))
-               for user_id, events in events_by_user.items()}
+    ordered = {
+        user_id: sorted(events, key=lambda event: (event[0], event[1].encode()))
+        for user_id, events in events_by_user.items()
+    }
     kept = {user_id: events for user_id, events in ordered.items() if events}
     return combined({user_id: user_digest(events) for user_id, events in kept.items()}, sum(map(len, kept.values())))

@@ -28,5 +28,7 @@ def id_digests(keys: Sequence[str]) -> list[bytes]:
 def payload_digests(rows: pa.RecordBatch) -> list[bytes]:
     """8 bytes per row of an envelope."""
     columns = [rows.column(name).to_pylist() for name in PAYLOAD]
-    return [hashlib.blake2b(repr(values).encode(), digest_size=PAYLOAD_BYTES).digest()
-            for values in zip(*columns, strict=True)]
+    return [
+        hashlib.blake2b(repr(values).encode(), digest_size=PAYLOAD_BYTES).digest()
+        for values in zip(*columns, strict=True)
+    ]

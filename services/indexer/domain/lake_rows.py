@@ -7,14 +7,30 @@ from enum import Enum
 import numpy as np
 import pyarrow as pa
 
-FEED_COLUMNS: pa.Schema = pa.schema([
-    ("request_id", pa.string()), ("user_id", pa.string()), ("surface", pa.string()), ("served_time_ms", pa.int64()),
-    ("page", pa.int32()), ("sequence_version", pa.int64()), ("trace_id", pa.string()),
-    ("subject_pin_id", pa.string()), ("query", pa.string()), ("locale", pa.string()), ("versions", pa.string()),
-    ("pin_id", pa.string()), ("position", pa.int32()), ("generator", pa.string()), ("retrieval_score", pa.float64()),
-    ("score", pa.float64()), ("score_by_head", pa.string()), ("diversity_bonus", pa.float64()),
-    ("spacing_penalty", pa.float64()), ("rank_by_score", pa.int32()),
-])
+FEED_COLUMNS: pa.Schema = pa.schema(
+    [
+        ("request_id", pa.string()),
+        ("user_id", pa.string()),
+        ("surface", pa.string()),
+        ("served_time_ms", pa.int64()),
+        ("page", pa.int32()),
+        ("sequence_version", pa.int64()),
+        ("trace_id", pa.string()),
+        ("subject_pin_id", pa.string()),
+        ("query", pa.string()),
+        ("locale", pa.string()),
+        ("versions", pa.string()),
+        ("pin_id", pa.string()),
+        ("position", pa.int32()),
+        ("generator", pa.string()),
+        ("retrieval_score", pa.float64()),
+        ("score", pa.float64()),
+        ("score_by_head", pa.string()),
+        ("diversity_bonus", pa.float64()),
+        ("spacing_penalty", pa.float64()),
+        ("rank_by_score", pa.int32()),
+    ]
+)
 """One row per served pin; `versions` and `score_by_head` are JSON objects."""
 
 

@@ -19,7 +19,12 @@ CORE = ("event_id", "event_type", "event_time_ms", "pin_id")
 """Columns that are stored whatever the definition asks for: order, dedupe and digests need them."""
 
 _COMPARISONS: Mapping[str, Callable[[pa.Array, Any], pa.Array]] = {
-    "==": pc.equal, "!=": pc.not_equal, "<": pc.less, "<=": pc.less_equal, ">": pc.greater, ">=": pc.greater_equal,
+    "==": pc.equal,
+    "!=": pc.not_equal,
+    "<": pc.less,
+    "<=": pc.less_equal,
+    ">": pc.greater,
+    ">=": pc.greater_equal,
 }
 
 
@@ -53,11 +58,15 @@ class Routing:
         chosen = events.filter(mask)
         kept = pc.indices_nonzero(mask).to_pylist()
         return SequenceRows(
-            sequence=sequence.name, max_events=sequence.max_events, oldest_ms=oldest_ms(sequence, now_ms),
+            sequence=sequence.name,
+            max_events=sequence.max_events,
+            oldest_ms=oldest_ms(sequence, now_ms),
             rows=chosen.select(self.stored_schemas[sequence.name].names),
-            user_ids=chosen.column("user_id").to_pylist(), event_ids=chosen.column("event_id").to_pylist(),
+            user_ids=chosen.column("user_id").to_pylist(),
+            event_ids=chosen.column("event_id").to_pylist(),
             event_times_ms=chosen.column("event_time_ms").to_pylist(),
-            id_digests=id_digests(dedupe_keys(chosen, sequence.dedupe_key)), dedupe_key=sequence.dedupe_key,
+            id_digests=id_digests(dedupe_keys(chosen, sequence.dedupe_key)),
+            dedupe_key=sequence.dedupe_key,
             payload_digests=[payloads[row] for row in kept],
             received_times_ms=chosen.column("received_time_ms").to_pylist(),
         )

@@ -29,11 +29,15 @@ class RowCodec:
         self._fixed = [field for field in self.schema if is_fixed(field.type)]
         self._varying = [field for field in self.schema if not is_fixed(field.type)]
         num_null_bytes = (len(self.schema) + 7) // 8
-        self._layout = np.dtype([
-            ("length", "<u4"), ("schema", "V4"), ("nulls", "u1", (num_null_bytes,)),
-            *((f"v_{field.name}", numpy_type(field.type)) for field in self._fixed),
-            *((f"l_{field.name}", "<u4") for field in self._varying),
-        ])
+        self._layout = np.dtype(
+            [
+                ("length", "<u4"),
+                ("schema", "V4"),
+                ("nulls", "u1", (num_null_bytes,)),
+                *((f"v_{field.name}", numpy_type(field.type)) for field in self._fixed),
+                *((f"l_{field.name}", "<u4") for field in self._varying),
+            ]
+        )
 
     def encode(self, rows: pa.RecordBatch) -> list[bytes]:
         """One value per row. `rows` must have the schema of the codec."""
@@ -70,14 +74,18 @@ class RowCodec:
         arrays = [self._column(name, data, headers, nulls, value_starts) for name in columns]
         return pa.RecordBatch.from_arrays(arrays, schema=pa.schema([self.schema.field(name) for name in columns]))
 
-    def _column(self, name: str, data: bytes, headers: np.ndarray, nulls: np.ndarray,
-                value_starts: dict[str, Ints]) -> pa.Array:
+    def _column(
+        self, name: str, data: bytes, headers: np.ndarray, nulls: np.ndarray, value_starts: dict[str, Ints]
+    ) -> pa.Array:
         field = self.schema.field(name)
         null_mask = nulls[:, self._position[name]]
         if is_fixed(field.type):
             values = np.ascontiguousarray(headers[f"v_{name}"])
-            return pa.array(values.astype(bool) if pa.types.is_boolean(field.type) else values, type=field.type,
-                            mask=null_mask if null_mask.any() else None)
+            return pa.array(
+                values.astype(bool) if pa.types.is_boolean(field.type) else values,
+                type=field.type,
+                mask=null_mask if null_mask.any() else None,
+            )
         if not len(headers):
             return pa.array([], type=field.type)
         begins = value_starts[name]
@@ -124,7 +132,7 @@ def row_starts(data: bytes) -> list[tuple[bytes, Ints]]:
 
 
 def _interleave(headers: bytes, header_bytes: int, columns: Sequence[Pieces]) -> list[bytes]:
-    heads = [headers[at:at + header_bytes] for at in range(0, len(headers), header_bytes)]
+    heads = [headers[at : at + header_bytes] for at in range(0, len(headers), header_bytes)]
     return [b"".join(parts) for parts in zip(heads, *columns, strict=True)]
 
 

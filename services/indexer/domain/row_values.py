@@ -15,7 +15,11 @@ Pieces = Sequence[bytes]
 
 _COUNT = np.dtype("<u4")
 _NUMPY_BY_TYPE: dict[pa.DataType, str] = {
-    pa.int32(): "<i4", pa.int64(): "<i8", pa.float32(): "<f4", pa.float64(): "<f8", pa.bool_(): "u1",
+    pa.int32(): "<i4",
+    pa.int64(): "<i8",
+    pa.float32(): "<f4",
+    pa.float64(): "<f8",
+    pa.bool_(): "u1",
 }
 
 
@@ -67,17 +71,18 @@ def _split_texts(texts: pa.Array, offsets: Ints) -> tuple[Pieces, Ints]:
     counts = np.diff(offsets).astype(_COUNT)
     sizes = _slices(lengths, offsets * _COUNT.itemsize)
     contents = _slices(data, text_offsets[offsets])
-    pieces = [b"".join(parts) for parts in zip(_slices(counts.tobytes(), _every(len(counts))), sizes, contents,
-                                               strict=True)]
+    pieces = [
+        b"".join(parts) for parts in zip(_slices(counts.tobytes(), _every(len(counts))), sizes, contents, strict=True)
+    ]
     return pieces, np.asarray([len(piece) for piece in pieces], dtype=np.int64)
 
 
 def _join_texts(kind: pa.DataType, data: bytes, begins: Ints, ends: Ints, null_mask: NDArray[np.bool_]) -> pa.Array:
     width = _COUNT.itemsize
     spans = list(zip(begins.tolist(), ends.tolist(), strict=True))
-    counts = np.frombuffer(b"".join([data[begin:begin + width] for begin, _ in spans]), dtype=_COUNT).astype(np.int64)
+    counts = np.frombuffer(b"".join([data[begin : begin + width] for begin, _ in spans]), dtype=_COUNT).astype(np.int64)
     middles = (begins + width * (1 + counts)).tolist()
-    sizes = b"".join([data[begin + width:middle] for (begin, _), middle in zip(spans, middles, strict=True)])
+    sizes = b"".join([data[begin + width : middle] for (begin, _), middle in zip(spans, middles, strict=True)])
     content = b"".join([data[middle:end] for (_, end), middle in zip(spans, middles, strict=True)])
     lengths = np.frombuffer(sizes, dtype=_COUNT).astype(np.int64)
     no_nulls = np.zeros(len(lengths), dtype=bool)
@@ -85,8 +90,9 @@ def _join_texts(kind: pa.DataType, data: bytes, begins: Ints, ends: Ints, null_m
     return _from_buffers(kind, _offsets(counts), null_mask, [], [texts])
 
 
-def _from_buffers(kind: pa.DataType, offsets: Ints, null_mask: NDArray[np.bool_], data: list[pa.Buffer],
-                  children: list[pa.Array]) -> pa.Array:
+def _from_buffers(
+    kind: pa.DataType, offsets: Ints, null_mask: NDArray[np.bool_], data: list[pa.Buffer], children: list[pa.Array]
+) -> pa.Array:
     validity = pa.py_buffer(np.packbits(~null_mask, bitorder="little").tobytes()) if null_mask.any() else None
     buffers = [validity, pa.py_buffer(offsets.astype(np.int32).tobytes()), *data]
     return pa.Array.from_buffers(kind, len(offsets) - 1, buffers, children=children)
@@ -96,7 +102,7 @@ def _text_buffers(texts: pa.Array) -> tuple[Ints, bytes]:
     _, offsets, data = texts.buffers()
     if not len(texts):
         return np.zeros(1, dtype=np.int64), b""
-    window = np.frombuffer(offsets, dtype=np.int32)[texts.offset:texts.offset + len(texts) + 1].astype(np.int64)
+    window = np.frombuffer(offsets, dtype=np.int32)[texts.offset : texts.offset + len(texts) + 1].astype(np.int64)
     return window, data.to_pybytes() if data is not None else b""
 
 

@@ -53,8 +53,10 @@ class AppendCounts:
 
     def __add__(self, other: "AppendCounts") -> "AppendCounts":
         return AppendCounts(
-            self.num_new + other.num_new, self.num_duplicate + other.num_duplicate,
-            self.num_conflict + other.num_conflict, self.num_late + other.num_late,
+            self.num_new + other.num_new,
+            self.num_duplicate + other.num_duplicate,
+            self.num_conflict + other.num_conflict,
+            self.num_late + other.num_late,
         )
 
 

@@ -17,8 +17,11 @@ def envelope_of(record: Record) -> pa.RecordBatch:
     for field in _REQUIRED:
         place = envelope.schema.get_field_index(field.name)
         if place < 0 or envelope.schema.field(place).type != field.type:
-            raise Corrupt(f"envelope at {where(record)} has no column {field.name} of type {field.type}",
-                          field=field.name, reason="bad_schema")
+            raise Corrupt(
+                f"envelope at {where(record)} has no column {field.name} of type {field.type}",
+                field=field.name,
+                reason="bad_schema",
+            )
         if envelope.column(place).null_count:
             raise Corrupt(f"envelope at {where(record)} has null in {field.name}", field=field.name, reason="null")
     if pc.any(pc.equal(envelope.column("user_id"), "")).as_py():

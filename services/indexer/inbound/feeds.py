@@ -12,10 +12,28 @@ from services.indexer.domain.lake_rows import FEED_COLUMNS
 from services.indexer.domain.users import PinServing
 from services.indexer.inbound.envelopes import where
 
-_FROM_FEED = ("request_id", "user_id", "surface", "served_time_ms", "page", "sequence_version", "trace_id",
-              "subject_pin_id", "query", "locale")
-_FROM_CANDIDATE = ("pin_id", "position", "generator", "retrieval_score", "score", "diversity_bonus",
-                   "spacing_penalty", "rank_by_score")
+_FROM_FEED = (
+    "request_id",
+    "user_id",
+    "surface",
+    "served_time_ms",
+    "page",
+    "sequence_version",
+    "trace_id",
+    "subject_pin_id",
+    "query",
+    "locale",
+)
+_FROM_CANDIDATE = (
+    "pin_id",
+    "position",
+    "generator",
+    "retrieval_score",
+    "score",
+    "diversity_bonus",
+    "spacing_penalty",
+    "rank_by_score",
+)
 
 
 def feed_of(record: Record) -> pb.ServedFeed:

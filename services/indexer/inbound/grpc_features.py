@@ -27,13 +27,17 @@ class FeatureServicer(indexer_pb2_grpc.FeatureServiceServicer):
         wanted = set(request.vectors)
         return pb.GetUserResponse(
             vectors=[_vector(each) for each in found.vectors if not wanted or each.encoder in wanted],
-            profile=found.profile, seen_pin_ids=found.seen_pin_ids, blocked_pin_ids=found.blocked_pin_ids,
+            profile=found.profile,
+            seen_pin_ids=found.seen_pin_ids,
+            blocked_pin_ids=found.blocked_pin_ids,
             sequence_version=found.version,
         )
 
 
 def _vector(each: UserVector) -> pb.UserVector:
     return pb.UserVector(
-        encoder=each.encoder, encoder_version=each.encoder_version, vector=numpy_to_tensor(each.vector),
+        encoder=each.encoder,
+        encoder_version=each.encoder_version,
+        vector=numpy_to_tensor(each.vector),
         computed_time_ms=each.computed_time_ms,
     )

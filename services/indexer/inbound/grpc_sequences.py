@@ -21,8 +21,9 @@ class SequenceServicer(indexer_pb2_grpc.SequenceServiceServicer):
         [answer] = await self._sequences.get([request.user_id], _ask(request))
         return _response(answer)
 
-    async def BatchGetSequences(self, request: pb.BatchGetSequencesRequest,
-                                _context: Any) -> pb.BatchGetSequencesResponse:
+    async def BatchGetSequences(
+        self, request: pb.BatchGetSequencesRequest, _context: Any
+    ) -> pb.BatchGetSequencesResponse:
         """Many users."""
         answers = await self._sequences.get(request.user_ids, _ask(request))
         return pb.BatchGetSequencesResponse(sequences=map(_response, answers))
@@ -31,10 +32,14 @@ class SequenceServicer(indexer_pb2_grpc.SequenceServiceServicer):
         """Schema and quality."""
         found = self._sequences.describe(request.sequence)
         return pb.DescribeSequenceResponse(
-            name=found.definition.name, definition_version=found.definition.version,
-            arrow_schema=_schema_bytes(found.schema), freshness_p50_s=found.quality.freshness_p50_s,
-            freshness_p99_s=found.quality.freshness_p99_s, completeness_ratio=found.quality.completeness_ratio,
-            coverage_ratio=found.quality.coverage_ratio, definitions_version=found.definitions_version,
+            name=found.definition.name,
+            definition_version=found.definition.version,
+            arrow_schema=_schema_bytes(found.schema),
+            freshness_p50_s=found.quality.freshness_p50_s,
+            freshness_p99_s=found.quality.freshness_p99_s,
+            completeness_ratio=found.quality.completeness_ratio,
+            coverage_ratio=found.quality.coverage_ratio,
+            definitions_version=found.definitions_version,
         )
 
 
@@ -44,9 +49,12 @@ def _ask(request: pb.GetSequenceRequest | pb.BatchGetSequencesRequest) -> Sequen
 
 def _response(answer: SequenceAnswer) -> pb.GetSequenceResponse:
     return pb.GetSequenceResponse(
-        events=batch_to_table(answer.events.rows), sequence_version=answer.events.version,
-        newest_event_time_ms=answer.newest_event_time_ms, as_of_ms=answer.as_of_ms,
-        completeness_ratio=answer.completeness_ratio, definitions_version=answer.definitions_version,
+        events=batch_to_table(answer.events.rows),
+        sequence_version=answer.events.version,
+        newest_event_time_ms=answer.newest_event_time_ms,
+        as_of_ms=answer.as_of_ms,
+        completeness_ratio=answer.completeness_ratio,
+        definitions_version=answer.definitions_version,
         num_total=answer.events.num_total,
     )
 

@@ -19,8 +19,18 @@ from services.indexer.domain.users import UserVector
 from services.indexer.inbound.envelopes import where
 from services.indexer.ports import PinRows
 
-_FROM_PIN = ("pin_id", "title", "link", "image_url", "creator_id", "advertiser_id", "price_micros", "created_time_ms",
-             "locale", "content_group")
+_FROM_PIN = (
+    "pin_id",
+    "title",
+    "link",
+    "image_url",
+    "creator_id",
+    "advertiser_id",
+    "price_micros",
+    "created_time_ms",
+    "locale",
+    "content_group",
+)
 
 
 @dataclass(frozen=True)
@@ -76,7 +86,8 @@ def _enriched(record: Record) -> pins_pb2.EnrichedPin | None:
 def _rows(pins: Sequence[pins_pb2.EnrichedPin]) -> PinRows:
     return PinRows(
         pa.RecordBatch.from_pylist([_row(each) for each in pins], schema=PIN_SCHEMA),
-        [each.pin.published_time_ms for each in pins], [each.enriched_time_ms for each in pins],
+        [each.pin.published_time_ms for each in pins],
+        [each.enriched_time_ms for each in pins],
     )
 
 
@@ -84,8 +95,10 @@ def _row(enriched: pins_pb2.EnrichedPin) -> dict[str, Any]:
     row: dict[str, Any] = {name: getattr(enriched.pin, name) for name in _FROM_PIN}
     vector = tensor_to_numpy(enriched.content_vector) if enriched.content_vector.data else None
     return row | {
-        "topics": list(enriched.pin.topics), "safety_labels": list(enriched.pin.safety_labels),
-        "quality_score": enriched.quality_score, "content_vector": vector,
+        "topics": list(enriched.pin.topics),
+        "safety_labels": list(enriched.pin.safety_labels),
+        "quality_score": enriched.quality_score,
+        "content_vector": vector,
     }
 
 
@@ -97,8 +110,9 @@ def _vector(record: Record, value: bytes) -> UserVector:
     if not embedding.user_id or not embedding.vector.encoder:
         raise Corrupt(f"vector at {where(record)} has no user or encoder", field="user_id", reason="empty")
     found = embedding.vector
-    return UserVector(embedding.user_id, found.encoder, found.encoder_version, _array(found.vector, record),
-                      found.computed_time_ms)
+    return UserVector(
+        embedding.user_id, found.encoder, found.encoder_version, _array(found.vector, record), found.computed_time_ms
+    )
 
 
 def _array(tensor: common_pb2.Tensor, record: Record) -> Any:
@@ -110,6 +124,7 @@ def _array(tensor: common_pb2.Tensor, record: Record) -> Any:
     except Invalid as error:
         raise Corrupt(f"vector at {where(record)}: {error}", reason="bad_vector") from error
     if array.dtype != np.float32 or array.ndim != 1 or not np.isfinite(array).all():
-        raise Corrupt(f"vector at {where(record)} is {array.dtype} {array.shape}, not finite float32 [D]",
-                      reason="bad_vector")
+        raise Corrupt(
+            f"vector at {where(record)} is {array.dtype} {array.shape}, not finite float32 [D]", reason="bad_vector"
+        )
     return array

@@ -8,7 +8,11 @@ import pyarrow as pa
 from sequences.dataset import HISTORIES, LABELS, SERVED
 
 LABEL_BY_TYPE: Mapping[str, str] = {
-    "click": "clicked", "save": "saved", "hide": "hidden", "long_view": "long_viewed", "share": "shared",
+    "click": "clicked",
+    "save": "saved",
+    "hide": "hidden",
+    "long_view": "long_viewed",
+    "share": "shared",
     "conversion": "converted",
 }
 _UNIQUE = """
@@ -22,8 +26,13 @@ _HISTORIES = """
     WHERE pin_id <> '' GROUP BY user_id ORDER BY user_id
 """
 _LISTS = {
-    "event_ids": "event_id", "pin_ids": "pin_id", "event_types": "event_type", "event_times_ms": "event_time_ms",
-    "dwell_s": "dwell_s", "value_micros": "value_micros", "ratings": "rating",
+    "event_ids": "event_id",
+    "pin_ids": "pin_id",
+    "event_types": "event_type",
+    "event_times_ms": "event_time_ms",
+    "dwell_s": "dwell_s",
+    "value_micros": "value_micros",
+    "ratings": "rating",
 }
 _SERVED = """
     WITH unique_served AS (
@@ -69,7 +78,7 @@ def labelled(served: pa.Table, events: pa.Table, window_ms: int) -> pa.Table:
         connection.register("unique_events", events)
         connection.register("served", served)
         found = _answer(connection, _SERVED.format(labels=labels), {"window_ms": window_ms})
-    return found.select([*SERVED.names[:-len(LABELS)], *LABELS]).cast(SERVED)
+    return found.select([*SERVED.names[: -len(LABELS)], *LABELS]).cast(SERVED)
 
 
 def _answer(connection: duckdb.DuckDBPyConnection, query: str, parameters: dict[str, int] | None = None) -> pa.Table:
@@ -79,8 +88,9 @@ def _answer(connection: duckdb.DuckDBPyConnection, query: str, parameters: dict[
 def with_columns(events: pa.Table) -> pa.Table:
     """The events with every column that the queries name; absent ones are null."""
     needed = {
-        **dict.fromkeys(("user_id", "event_id", "event_type", "pin_id", "request_id", "definitions_version"),
-                        pa.string()),
+        **dict.fromkeys(
+            ("user_id", "event_id", "event_type", "pin_id", "request_id", "definitions_version"), pa.string()
+        ),
         **dict.fromkeys(("event_time_ms", "enriched_time_ms", "value_micros"), pa.int64()),
         **dict.fromkeys(("dwell_s", "rating"), pa.float32()),
     }

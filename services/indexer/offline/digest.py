@@ -28,7 +28,7 @@ async def digest(store: SequenceStore, sequence: str, max_events: int = ALL_EVEN
     digests: dict[str, str] = {}
     num_events = 0
     for at in range(0, len(user_ids), USERS_PER_READ):
-        chunk = user_ids[at:at + USERS_PER_READ]
+        chunk = user_ids[at : at + USERS_PER_READ]
         found = await store.read([SequenceQuery(user, sequence, max_events, 0, SCHEMA) for user in chunk])
         for user_id, stored in zip(chunk, found, strict=True):
             if stored.rows.num_rows:

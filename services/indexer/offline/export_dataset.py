@@ -65,7 +65,7 @@ async def export(name: str, lake: Lake, pins: PinStore, bundles: BundleStore, wi
 async def _pins(pins: PinStore) -> pa.Table:
     pin_ids = sorted({pin_id async for pin_id in pins.pin_ids()})
     columns = pins_schema(0).names
-    parts = [await pins.read(pin_ids[at:at + PINS_PER_READ], columns) for at in range(0, len(pin_ids), PINS_PER_READ)]
+    parts = [await pins.read(pin_ids[at : at + PINS_PER_READ], columns) for at in range(0, len(pin_ids), PINS_PER_READ)]
     rows = [row for part in parts for row in part.to_pylist()]
     width = max(1, *(len(row["content_vector"] or ()) for row in rows), 1)
     for row in rows:  # a pin of another encoder's width counts as without vector until it is enriched again
@@ -85,8 +85,9 @@ async def _run(arguments: argparse.Namespace) -> Exported:
     store, lake = redis_store(config), iceberg_lake(config)
     try:
         await wait_for_lake(lake, kafka_bus(config), arguments.lake_within_s)
-        return await export(arguments.name, lake, store.pins, BundleStore(config.bundles_uri),
-                            arguments.attribution_window_h)
+        return await export(
+            arguments.name, lake, store.pins, BundleStore(config.bundles_uri), arguments.attribution_window_h
+        )
     finally:
         if store.part is not None:
             await store.part.stop(Deadline.after(1.0))
@@ -96,10 +97,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Prints where the bundle is; settings come from INDEXER_* like the service's."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--name", required=True, help="the bundle is called dataset-<name>")
-    parser.add_argument("--attribution-window-h", type=float, default=DEFAULT_WINDOW_H,
-                        help="hours after serving within which an action counts as its effect")
-    parser.add_argument("--lake-within-s", type=float, default=LAKE_WITHIN_S,
-                        help="longest wait until the lake holds what Kafka had at the start; 0 = take it as it is")
+    parser.add_argument(
+        "--attribution-window-h",
+        type=float,
+        default=DEFAULT_WINDOW_H,
+        help="hours after serving within which an action counts as its effect",
+    )
+    parser.add_argument(
+        "--lake-within-s",
+        type=float,
+        default=LAKE_WITHIN_S,
+        help="longest wait until the lake holds what Kafka had at the start; 0 = take it as it is",
+    )
     parser.add_argument("--json", action="store_true", help="print a JSON object instead of the path")
     arguments = parser.parse_args(argv)
     exported = asyncio.run(_run(arguments))

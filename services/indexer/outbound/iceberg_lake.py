@@ -102,8 +102,10 @@ class IcebergLake:
         if self._catalog is None:
             self._folder.mkdir(parents=True, exist_ok=True)
             defaults = {
-                "type": "sql", "uri": f"sqlite:///{self._folder / 'catalog.db'}",
-                "warehouse": (self._folder / "warehouse").as_uri(), "init_catalog_tables": "true",
+                "type": "sql",
+                "uri": f"sqlite:///{self._folder / 'catalog.db'}",
+                "warehouse": (self._folder / "warehouse").as_uri(),
+                "init_catalog_tables": "true",
             }
             self._catalog = load_catalog("corkboard", **(defaults | self._properties))
         return self._catalog

@@ -51,4 +51,4 @@ def pin(pin_id: str) -> str:
 
 def user_of(bucket_key: bytes, sequence: str) -> str:
     """The user of a key made by `buckets`."""
-    return bucket_key[len(b"s:{"):-len(f"}}:{sequence}".encode())].decode()
+    return bucket_key[len(b"s:{") : -len(f"}}:{sequence}".encode())].decode()

@@ -31,8 +31,10 @@ class RedisPinStore:
         encoded = self._codec.encode(pins.rows)
         pin_ids = pins.rows.column("pin_id").to_pylist()
         versions = zip(pins.published_times_ms, pins.enriched_times_ms, strict=True)
-        calls = [Call(self._put_newer, (redis_keys.pin(pin_id),), (_VERSION.pack(*version) + row, _VERSION.size, ""))
-                 for pin_id, version, row in zip(pin_ids, versions, encoded, strict=True)]
+        calls = [
+            Call(self._put_newer, (redis_keys.pin(pin_id),), (_VERSION.pack(*version) + row, _VERSION.size, ""))
+            for pin_id, version, row in zip(pin_ids, versions, encoded, strict=True)
+        ]
         if calls:
             await self._connection.write([self._rows.remember(PIN_SCHEMA), *calls])
 
@@ -46,7 +48,7 @@ class RedisPinStore:
             return pa.RecordBatch.from_pylist([], schema=schema)
         weight = 1 + len(pin_ids) // READS_PER_LIMIT
         [values] = await self._connection.read([("MGET", *map(redis_keys.pin, pin_ids))], weight=weight)
-        data = b"".join([value[_VERSION.size:] for value in values if value is not None])
+        data = b"".join([value[_VERSION.size :] for value in values if value is not None])
         return joined(await self._rows.decode(data, columns), schema)
 
     async def pin_ids(self) -> AsyncIterator[str]:

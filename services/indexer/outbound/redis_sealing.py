@@ -72,8 +72,11 @@ class RedisSealing:
         kept, dropped, floor = kept_newest(joined(parts, each.rows.schema), each.max_events)
         made = cut(kept, state.next_number)
         plan = _Plan(
-            buckets=[bucket for bucket, _ in made], blobs={_field(bucket): to_blob(part) for bucket, part in made},
-            gone=state.buckets, forgotten=each.digests_of(dropped), floor=floor,
+            buckets=[bucket for bucket, _ in made],
+            blobs={_field(bucket): to_blob(part) for bucket, part in made},
+            gone=state.buckets,
+            forgotten=each.digests_of(dropped),
+            floor=floor,
         )
         await self._swap(user_id, each.sequence, state, plan)
 

@@ -48,9 +48,9 @@ class RedisSequenceStore:
         schemas = [self._rows.remember(each.rows.schema) for each in writes.sequences]
         answers = await self._connection.write([*schemas, *(self._call(user, call) for user, call in calls.items())])
         report: dict[str, AppendCounts] = {}
-        for (user_id, call), answer in zip(calls.items(), answers[len(schemas):], strict=True):
+        for (user_id, call), answer in zip(calls.items(), answers[len(schemas) :], strict=True):
             for place, each in enumerate(call.sequences):
-                *counts, num_head = answer[1 + NUM_COUNTS * place:1 + NUM_COUNTS * (place + 1)]
+                *counts, num_head = answer[1 + NUM_COUNTS * place : 1 + NUM_COUNTS * (place + 1)]
                 report[each.sequence] = report.get(each.sequence, AppendCounts()) + AppendCounts(*counts)
                 if num_head >= SEAL_AT:
                     await self._sealing.seal(user_id, each)
@@ -113,8 +113,9 @@ class RedisSequenceStore:
 def _arguments_by_user(each: SequenceRows) -> dict[str, list[Argument]]:
     encoded = RowCodec(each.rows.schema).encode(each.rows)
     arguments: dict[str, list[Argument]] = {}
-    rows = zip(each.user_ids, each.event_times_ms, each.event_ids, each.id_digests, each.payload_digests, encoded,
-               strict=True)
+    rows = zip(
+        each.user_ids, each.event_times_ms, each.event_ids, each.id_digests, each.payload_digests, encoded, strict=True
+    )
     for user_id, *row in rows:
         arguments.setdefault(user_id, []).extend(row)
     return arguments

@@ -33,10 +33,12 @@ class RedisUserStore:
         await self._connection.write([call for serving in servings for call in self._served(serving)])
 
     async def put_vectors(self, vectors: Sequence[UserVector]) -> None:
-        await self._connection.write([
-            Call(self._put_newer, (redis_keys.vectors(each.user_id),), (_to_bytes(each), _TIME_BYTES, each.encoder))
-            for each in vectors
-        ])
+        await self._connection.write(
+            [
+                Call(self._put_newer, (redis_keys.vectors(each.user_id),), (_to_bytes(each), _TIME_BYTES, each.encoder))
+                for each in vectors
+            ]
+        )
 
     async def forget_vectors(self, user_ids: Sequence[str]) -> None:
         await self._connection.write([("DEL", redis_keys.vectors(user_id)) for user_id in user_ids])
@@ -49,12 +51,17 @@ class RedisUserStore:
         call = Call(self._read_user, names, (query.seen_since_ms, query.acted_since_ms))
         [(vectors, user, blocked, seen, acted)] = await self._connection.read([call])
         entries = _pairs(user)
-        profile = {name.removeprefix(_PROFILE).decode(): value.decode()
-                   for name, value in entries.items() if name.startswith(_PROFILE)}
+        profile = {
+            name.removeprefix(_PROFILE).decode(): value.decode()
+            for name, value in entries.items()
+            if name.startswith(_PROFILE)
+        }
         return UserRecord(
             vectors=tuple(_from_bytes(user_id, name.decode(), value) for name, value in _pairs(vectors).items()),
-            profile=profile, seen_pin_ids=_unique([*json.loads(seen), *json.loads(acted)]),
-            blocked_pin_ids=_unique(json.loads(blocked)), version=int(entries.get(b"version", 0)),
+            profile=profile,
+            seen_pin_ids=_unique([*json.loads(seen), *json.loads(acted)]),
+            blocked_pin_ids=_unique(json.loads(blocked)),
+            version=int(entries.get(b"version", 0)),
         )
 
     def _served(self, serving: PinServing) -> list[tuple[Argument, ...]]:
@@ -92,7 +99,7 @@ def _from_bytes(user_id: str, encoder: str, value: bytes) -> UserVector:
         computed_time_ms, num_bytes = _VECTOR_HEAD.unpack_from(value)
         begin = _VECTOR_HEAD.size + num_bytes
         vector = np.frombuffer(value, dtype="<f4", offset=begin)
-        version = value[_VECTOR_HEAD.size:begin].decode()
+        version = value[_VECTOR_HEAD.size : begin].decode()
     except (struct.error, ValueError) as error:
         raise Corrupt(f"vector {encoder!r} of a user has {len(value)} unreadable bytes") from error
     return UserVector(user_id, encoder, version, vector, computed_time_ms)

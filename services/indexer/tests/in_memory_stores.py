@@ -130,8 +130,11 @@ class InMemoryUserStore:
             seen += _newest_first(user.seen.get(query.surface, {}), query.seen_since_ms)
             seen += _newest_first(user.acted, query.acted_since_ms)
         return UserRecord(
-            vectors=tuple(user.vectors.values()), profile=user.profile, seen_pin_ids=tuple(dict.fromkeys(seen)),
-            blocked_pin_ids=_newest_first(user.blocked), version=user.version,
+            vectors=tuple(user.vectors.values()),
+            profile=user.profile,
+            seen_pin_ids=tuple(dict.fromkeys(seen)),
+            blocked_pin_ids=_newest_first(user.blocked),
+            version=user.version,
         )
 
 

@@ -11,8 +11,14 @@ from sequences.definitions.testing import repository_definitions
 
 NOW_MS = 1_750_000_000_000
 DEFAULTS: dict[str, Any] = {
-    "event_type": "save", "pin_id": "pin-1", "surface": "home", "request_id": "", "traceparent": "",
-    "attributes": b"", "definitions_version": "d-1", "enriched_time_ms": NOW_MS,
+    "event_type": "save",
+    "pin_id": "pin-1",
+    "surface": "home",
+    "request_id": "",
+    "traceparent": "",
+    "attributes": b"",
+    "definitions_version": "d-1",
+    "enriched_time_ms": NOW_MS,
 }
 
 

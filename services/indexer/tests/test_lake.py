@@ -34,8 +34,9 @@ async def lake_role(bus: InMemoryBus, lake: IcebergLake, limits: CommitLimits = 
     """Writer and consumer between enter and exit, which is a kill: nothing is drained."""
     writer = LakeWriter(lake, limits, CLOCK, Metrics("test"))
     consumer = LakeConsumer(writer)
-    part: Part = bus.consumer("lake", LAKE_TOPICS, LAKE_GROUP, consumer.handle, max_records=MAX_RECORDS,
-                              start_offsets=consumer.start_offsets)
+    part: Part = bus.consumer(
+        "lake", LAKE_TOPICS, LAKE_GROUP, consumer.handle, max_records=MAX_RECORDS, start_offsets=consumer.start_offsets
+    )
     tasks = Tasks()
     async with tasks:
         await writer.start(tasks)

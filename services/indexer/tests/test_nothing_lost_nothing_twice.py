@@ -32,7 +32,7 @@ class CrashingConnection(RedisConnection):
 
     async def write(self, calls: Sequence[Call | tuple[Argument, ...]]) -> list[Any]:
         if self._dice.random() < CRASH_RATIO:
-            await super().write(calls[:self._dice.randrange(len(calls) + 1)])
+            await super().write(calls[: self._dice.randrange(len(calls) + 1)])
             raise Crash
         return await super().write(calls)
 
@@ -40,8 +40,10 @@ class CrashingConnection(RedisConnection):
 def stream(seed: int, num_events: int) -> list[list[dict[str, Any]]]:
     """Envelopes with duplicates, disorder and whole replays."""
     dice = random.Random(seed)
-    events = [event(n, user_id=f"user-{dice.randrange(2)}", event_time_ms=NOW_MS - 9_000_000 + dice.randrange(n + 500))
-              for n in range(num_events)]
+    events = [
+        event(n, user_id=f"user-{dice.randrange(2)}", event_time_ms=NOW_MS - 9_000_000 + dice.randrange(n + 500))
+        for n in range(num_events)
+    ]
     sent = sorted(events, key=lambda e: e["event_time_ms"] + dice.gauss(0, 40))
     sent += [dice.choice(events) for _ in range(num_events // 4)]
     envelopes = []
@@ -51,12 +53,13 @@ def stream(seed: int, num_events: int) -> list[list[dict[str, Any]]]:
         sent = sent[size:]
     for _ in range(3):
         begin = dice.randrange(len(envelopes))
-        envelopes += envelopes[begin:begin + 4]
+        envelopes += envelopes[begin : begin + 4]
     return envelopes
 
 
-async def deliver(routing: Routing, envelopes: list[list[dict[str, Any]]], connection: RedisConnection,
-                  dice: random.Random) -> int:
+async def deliver(
+    routing: Routing, envelopes: list[list[dict[str, Any]]], connection: RedisConnection, dice: random.Random
+) -> int:
     """At least once, as a consumer does: what crashed is sent again by a new process. Returns the crashes."""
     num_crashes = 0
     for each in envelopes:
@@ -105,7 +108,7 @@ async def test_total_disorder_is_merged_and_stays_bounded(redis_connection: Redi
     numbers = list(range(4096))
     random.Random(1).shuffle(numbers)
     for begin in range(0, 4096, 128):
-        await stores.sequences.append(routing.route(envelope([event(n) for n in numbers[begin:begin + 128]]), NOW_MS))
+        await stores.sequences.append(routing.route(envelope([event(n) for n in numbers[begin : begin + 128]]), NOW_MS))
     found = await read(stores, max_events=256)
     assert found.rows.column("event_id").to_pylist() == [f"event-{n}" for n in range(3840, 4096)]
     assert found.num_total <= 2 * 256 + 1024

@@ -29,13 +29,22 @@ HOUR_MS = 3_600_000
 def served(
     request_id: str, pin_id: str, position: int, time_ms: int = NOW_MS, user_id: str = "user-1"
 ) -> dict[str, Any]:
-    return {"request_id": request_id, "user_id": user_id, "surface": "home", "served_time_ms": time_ms,
-            "pin_id": pin_id, "position": position, "score": 0.5}
+    return {
+        "request_id": request_id,
+        "user_id": user_id,
+        "surface": "home",
+        "served_time_ms": time_ms,
+        "pin_id": pin_id,
+        "position": position,
+        "score": 0.5,
+    }
 
 
 def fill(lake: IcebergLake, events: list[dict[str, Any]], feeds: list[dict[str, Any]]) -> None:
-    for table, rows in [(Table.EVENTS, pa.Table.from_batches([envelope(events)])),
-                        (Table.FEEDS, pa.Table.from_pylist(feeds, schema=FEED_COLUMNS))]:
+    for table, rows in [
+        (Table.EVENTS, pa.Table.from_batches([envelope(events)])),
+        (Table.FEEDS, pa.Table.from_pylist(feeds, schema=FEED_COLUMNS)),
+    ]:
         lake.coverage(table)
         lake.append(table, dated(rows, table), {})
 
@@ -45,7 +54,8 @@ async def dataset(tmp_path: Path) -> Dataset:
     lake, pins = IcebergLake(str(tmp_path / "lake")), InMemoryPinStore(InMemoryState(CLOCK))
     after: dict[str, Any] = {"event_time_ms": NOW_MS + 1000, "pin_id": "a"}
     events = [
-        event(1, **after), event(2, event_type="click", **after, request_id="r2"),
+        event(1, **after),
+        event(2, event_type="click", **after, request_id="r2"),
         event(3, event_type="hide", pin_id="b", event_time_ms=NOW_MS + 25 * HOUR_MS),
         event(4, event_type="share", pin_id="b", event_time_ms=NOW_MS - 1),
         event(5, event_type="search", pin_id=""),
@@ -53,11 +63,17 @@ async def dataset(tmp_path: Path) -> Dataset:
         event(7, event_type="long_view", pin_id="z", dwell_s=1.0),
         event(7, event_type="long_view", pin_id="z", dwell_s=9.0, enriched_time_ms=NOW_MS + 5),
     ]
-    feeds = [served("r1", "a", 0), served("r1", "b", 1), served("r1", "a", 0), served("r2", "a", 0, NOW_MS + 10),
-             served("r9", "a", 0, user_id="user-9")]
+    feeds = [
+        served("r1", "a", 0),
+        served("r1", "b", 1),
+        served("r1", "a", 0),
+        served("r2", "a", 0, NOW_MS + 10),
+        served("r9", "a", 0, user_id="user-9"),
+    ]
     fill(lake, events, feeds)
     rows = pa.RecordBatch.from_pylist(
-        [{"pin_id": "b", "content_vector": [1.0, 2.0], "topics": ["art"]}, {"pin_id": "a"}], schema=PIN_SCHEMA)
+        [{"pin_id": "b", "content_vector": [1.0, 2.0], "topics": ["art"]}, {"pin_id": "a"}], schema=PIN_SCHEMA
+    )
     await pins.put(PinRows(rows, [1, 1], [1, 1]))
     store = BundleStore(str(tmp_path / "bundles"))
     first = await export("test", lake, pins, store, 24.0)
@@ -126,11 +142,12 @@ def test_a_missing_or_broken_data_set_is_named(tmp_path: Path) -> None:
 async def test_the_digest_is_that_of_what_was_sent(stores: Stores) -> None:
     events = [event(n, user_id=f"user-{n % 7}") for n in range(1000)]
     for at in range(0, 1000, 100):
-        await stores.sequences.append(Routing(definitions()).route(envelope(events[at:at + 100]), NOW_MS))
+        await stores.sequences.append(Routing(definitions()).route(envelope(events[at : at + 100]), NOW_MS))
     sent: dict[str, list[tuple[int, str, str, str]]] = {}
     for each in events:
         sent.setdefault(each["user_id"], []).append(
-            (each["event_time_ms"], each["event_id"], each["event_type"], each["pin_id"]))
+            (each["event_time_ms"], each["event_id"], each["event_type"], each["pin_id"])
+        )
     assert await digest(stores.sequences, "engagement") == digest_of(sent)
 
 
@@ -138,8 +155,14 @@ def test_sql_reads_and_cannot_write(tmp_path: Path) -> None:
     lake = IcebergLake(str(tmp_path / "lake"))
     fill(lake, [event(1), event(2)], [served("r1", "a", 0)])
     assert query(lake, "select count(*) as n from events_enriched").to_pylist() == [{"n": 2}]
-    for statement in ["create table t (a int)", "select 1; select 2", f"copy (select 1) to '{tmp_path / 'x'}'",
-                      "select * from read_csv('/etc/passwd')", "select nonsense", "set threads = 1"]:
+    for statement in [
+        "create table t (a int)",
+        "select 1; select 2",
+        f"copy (select 1) to '{tmp_path / 'x'}'",
+        "select * from read_csv('/etc/passwd')",
+        "select nonsense",
+        "set threads = 1",
+    ]:
         with pytest.raises(Invalid):
             query(lake, statement)
     assert not (tmp_path / "x").exists()

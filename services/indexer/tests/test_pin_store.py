@@ -13,8 +13,9 @@ ALL = PIN_SCHEMA.names
 
 def pins(*rows: dict[str, Any], published_ms: int = 1, enriched_ms: int = 1) -> PinRows:
     count = len(rows)
-    return PinRows(pa.RecordBatch.from_pylist(list(rows), schema=PIN_SCHEMA), [published_ms] * count,
-                   [enriched_ms] * count)
+    return PinRows(
+        pa.RecordBatch.from_pylist(list(rows), schema=PIN_SCHEMA), [published_ms] * count, [enriched_ms] * count
+    )
 
 
 async def test_known_pins_come_in_the_order_asked(stores: Stores) -> None:

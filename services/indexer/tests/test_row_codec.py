@@ -10,24 +10,35 @@ from hypothesis import strategies as st
 from chassis.errors import Corrupt
 from services.indexer.domain.row_codec import RowCodec, row_starts
 
-SCHEMA = pa.schema([
-    ("text", pa.string()), ("blob", pa.binary()), ("flag", pa.bool_()), ("small", pa.int32()), ("large", pa.int64()),
-    ("single", pa.float32()), ("double", pa.float64()), ("texts", pa.list_(pa.string())),
-    ("codes", pa.list_(pa.int32())), ("vector", pa.list_(pa.float32())),
-])
+SCHEMA = pa.schema(
+    [
+        ("text", pa.string()),
+        ("blob", pa.binary()),
+        ("flag", pa.bool_()),
+        ("small", pa.int32()),
+        ("large", pa.int64()),
+        ("single", pa.float32()),
+        ("double", pa.float64()),
+        ("texts", pa.list_(pa.string())),
+        ("codes", pa.list_(pa.int32())),
+        ("vector", pa.list_(pa.float32())),
+    ]
+)
 TEXT = st.text(max_size=12)
-ROW = st.fixed_dictionaries({
-    "text": st.none() | TEXT,
-    "blob": st.none() | st.binary(max_size=9),
-    "flag": st.none() | st.booleans(),
-    "small": st.none() | st.integers(-(2**31), 2**31 - 1),
-    "large": st.none() | st.integers(-(2**63), 2**63 - 1),
-    "single": st.none() | st.floats(width=32, allow_nan=False),
-    "double": st.none() | st.floats(allow_nan=False),
-    "texts": st.none() | st.lists(TEXT, max_size=3),
-    "codes": st.none() | st.lists(st.integers(-9, 9), max_size=3),
-    "vector": st.none() | st.lists(st.floats(width=32, allow_nan=False), max_size=3),
-})
+ROW = st.fixed_dictionaries(
+    {
+        "text": st.none() | TEXT,
+        "blob": st.none() | st.binary(max_size=9),
+        "flag": st.none() | st.booleans(),
+        "small": st.none() | st.integers(-(2**31), 2**31 - 1),
+        "large": st.none() | st.integers(-(2**63), 2**63 - 1),
+        "single": st.none() | st.floats(width=32, allow_nan=False),
+        "double": st.none() | st.floats(allow_nan=False),
+        "texts": st.none() | st.lists(TEXT, max_size=3),
+        "codes": st.none() | st.lists(st.integers(-9, 9), max_size=3),
+        "vector": st.none() | st.lists(st.floats(width=32, allow_nan=False), max_size=3),
+    }
+)
 
 
 @given(st.lists(ROW, max_size=6), st.integers(0, 3))

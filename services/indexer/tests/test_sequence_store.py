@@ -20,8 +20,9 @@ async def write(stores: Stores, events: list[dict[str, Any]], routing: Routing =
     return report.get("engagement", AppendCounts())
 
 
-async def read(stores: Stores, user_id: str = "user-1", max_events: int = 2048,
-               schema: pa.Schema = SCHEMA, oldest_ms: int = 0) -> StoredSequence:
+async def read(
+    stores: Stores, user_id: str = "user-1", max_events: int = 2048, schema: pa.Schema = SCHEMA, oldest_ms: int = 0
+) -> StoredSequence:
     [found] = await stores.sequences.read([SequenceQuery(user_id, "engagement", max_events, oldest_ms, schema)])
     return found
 
@@ -48,7 +49,7 @@ async def test_events_are_ordered_by_time_then_id_across_buckets(stores: Stores)
     numbers = list(range(1000))
     random.Random(4).shuffle(numbers)
     for begin in range(0, 1000, 100):
-        await write(stores, [event(n, event_time_ms=NOW_MS - 1000 + n // 3) for n in numbers[begin:begin + 100]])
+        await write(stores, [event(n, event_time_ms=NOW_MS - 1000 + n // 3) for n in numbers[begin : begin + 100]])
     found = await read(stores)
     assert ids(found) == [f"event-{n}" for n in sorted(numbers, key=lambda n: (n // 3, f"event-{n}"))]
     assert found.num_total == 1000

@@ -123,14 +123,17 @@ async def test_unknown_user_is_empty_with_schema(running: Running) -> None:
     assert "pin_topics" in batch.schema.names
 
 
-@pytest.mark.parametrize(("asked", "error", "named"), [
-    ({"sequence": "dreams"}, NotFound, "dreams"),
-    ({"columns": ["event_id", "shoe_size"]}, Invalid, "shoe_size"),
-    ({"sequence": "negative", "tenant": "ads"}, PermissionDenied, "ads"),
-    ({"user_id": ""}, Invalid, "user_id"),
-    ({"user_id": "u" * 129}, Invalid, "user_id"),
-    ({"max_events": -1}, Invalid, "max_events"),
-])
+@pytest.mark.parametrize(
+    ("asked", "error", "named"),
+    [
+        ({"sequence": "dreams"}, NotFound, "dreams"),
+        ({"columns": ["event_id", "shoe_size"]}, Invalid, "shoe_size"),
+        ({"sequence": "negative", "tenant": "ads"}, PermissionDenied, "ads"),
+        ({"user_id": ""}, Invalid, "user_id"),
+        ({"user_id": "u" * 129}, Invalid, "user_id"),
+        ({"max_events": -1}, Invalid, "max_events"),
+    ],
+)
 async def test_wrong_questions_name_what_is_wrong(
     running: Running, asked: dict[str, Any], error: type[Exception], named: str
 ) -> None:
@@ -207,8 +210,9 @@ async def test_served_and_acted_pins_are_seen_and_hidden_ones_blocked(running: R
 
 
 async def test_user_vectors_come_back_with_their_version(running: Running) -> None:
-    vector = pb.UserVector(encoder="two_tower", encoder_version="v1", computed_time_ms=3,
-                           vector=numpy_to_tensor(np.ones(3, np.float32)))
+    vector = pb.UserVector(
+        encoder="two_tower", encoder_version="v1", computed_time_ms=3, vector=numpy_to_tensor(np.ones(3, np.float32))
+    )
     value = pb.UserEmbedding(user_id="user-1", vector=vector).SerializeToString()
     running.bus.append(topics.EMBEDDINGS_PUBLISHED, value, b"user-1", 0, {})
     await eventually(lambda: "user-1" in running.state.users)
@@ -218,8 +222,9 @@ async def test_user_vectors_come_back_with_their_version(running: Running) -> No
     assert tensor_to_numpy(found.vector).tolist() == [1.0] * 3
 
 
-@pytest.mark.parametrize("topic", [topics.EVENTS_ENRICHED, topics.FEEDS_SERVED, topics.PINS_ENRICHED,
-                                   topics.EMBEDDINGS_PUBLISHED])
+@pytest.mark.parametrize(
+    "topic", [topics.EVENTS_ENRICHED, topics.FEEDS_SERVED, topics.PINS_ENRICHED, topics.EMBEDDINGS_PUBLISHED]
+)
 async def test_poison_is_parked_and_the_next_record_goes_on(running: Running, topic: Topic) -> None:
     running.bus.append(topic, b"\xff\xfe poison", b"k", 0, {})
     running.send_events(event(1))

@@ -26,8 +26,14 @@ async def test_unknown_user_is_empty(stores: Stores) -> None:
 
 
 async def test_served_pins_are_seen_within_the_window_on_their_surface(stores: Stores) -> None:
-    await stores.users.mark_served([serving(("old",), NOW_MS - 1001), serving(("a", "b"), NOW_MS - 500),
-                                    serving(("elsewhere",), NOW_MS, surface="related"), serving(("c",), NOW_MS - 1)])
+    await stores.users.mark_served(
+        [
+            serving(("old",), NOW_MS - 1001),
+            serving(("a", "b"), NOW_MS - 500),
+            serving(("elsewhere",), NOW_MS, surface="related"),
+            serving(("c",), NOW_MS - 1),
+        ]
+    )
     assert (await stores.users.read(HOME)).seen_pin_ids == ("c", "b", "a")
 
 
@@ -38,10 +44,12 @@ async def test_without_a_surface_nothing_is_seen(stores: Stores) -> None:
 
 async def test_pins_acted_upon_are_seen_for_long_and_hidden_ones_blocked(stores: Stores) -> None:
     day_ms = 86_400_000
-    events = [event(1, pin_id="saved", event_time_ms=NOW_MS - 300 * day_ms),
-              event(2, pin_id="hidden", event_type="hide"),
-              event(3, pin_id="ancient", event_time_ms=NOW_MS - 401 * day_ms),
-              event(4, pin_id="shown", event_type="impression", event_time_ms=NOW_MS - 10)]
+    events = [
+        event(1, pin_id="saved", event_time_ms=NOW_MS - 300 * day_ms),
+        event(2, pin_id="hidden", event_type="hide"),
+        event(3, pin_id="ancient", event_time_ms=NOW_MS - 401 * day_ms),
+        event(4, pin_id="shown", event_type="impression", event_time_ms=NOW_MS - 10),
+    ]
     await stores.sequences.append(ROUTING.route(envelope(events), NOW_MS))
     record = await stores.users.read(HOME)
     assert record.seen_pin_ids == ("shown", "hidden", "saved")
@@ -60,8 +68,9 @@ async def test_lists_of_pins_are_bounded(stores: Stores) -> None:
 async def test_the_newest_vector_of_each_encoder_stays(stores: Stores) -> None:
     await stores.users.put_vectors([vector(2, 20), vector(1, 10), vector(5, 5, "other")])
     record = await stores.users.read(HOME)
-    found = {each.encoder: (each.encoder_version, each.vector.tolist(), each.computed_time_ms)
-             for each in record.vectors}
+    found = {
+        each.encoder: (each.encoder_version, each.vector.tolist(), each.computed_time_ms) for each in record.vectors
+    }
     assert found == {"two_tower": ("v2", [2.0] * 4, 20), "other": ("v5", [5.0] * 4, 5)}
     await stores.users.forget_vectors(["user-1", "nobody"])
     assert (await stores.users.read(HOME)).vectors == ()

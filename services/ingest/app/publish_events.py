@@ -30,8 +30,15 @@ class EventVerdicts:
 class PublishEvents:
     """Validation, deduplication and acknowledgement of events."""
 
-    def __init__(self, definitions: DefinitionsInUse, log: EventLog, quota: Quota, recent: RecentIds, clock: Clock,
-                 ack_timeout_s: float) -> None:
+    def __init__(
+        self,
+        definitions: DefinitionsInUse,
+        log: EventLog,
+        quota: Quota,
+        recent: RecentIds,
+        clock: Clock,
+        ack_timeout_s: float,
+    ) -> None:
         self._definitions = definitions
         self._log = log
         self._quota = quota
@@ -47,8 +54,7 @@ class PublishEvents:
         definitions are known; then nothing is promised about any event, and sending all again is safe.
         """
         if len(events) > MAX_EVENTS:
-            raise Invalid(f"{len(events)} events, at most {MAX_EVENTS} are allowed", field="events",
-                          reason="too_large")
+            raise Invalid(f"{len(events)} events, at most {MAX_EVENTS} are allowed", field="events", reason="too_large")
         definitions = self._definitions.current
         tenant = normalise_tenant(tenant)
         if events:
@@ -79,8 +85,11 @@ class PublishEvents:
             return
         done, late = await asyncio.wait(waiting, timeout=self._ack_timeout_s)
         if late:
-            raise Unavailable(f"not acknowledged within {self._ack_timeout_s} s", reason="kafka_unavailable",
-                              retry_after_s=RETRY_AFTER_S)
+            raise Unavailable(
+                f"not acknowledged within {self._ack_timeout_s} s",
+                reason="kafka_unavailable",
+                retry_after_s=RETRY_AFTER_S,
+            )
         for future in done:
             future.result()
 

@@ -20,8 +20,9 @@ RESOURCE = "surface/ingest/PublishPins/"
 class PublishPins:
     """Validation and acknowledgement of pins."""
 
-    def __init__(self, definitions: DefinitionsInUse, log: PinLog, quota: Quota, clock: Clock,
-                 ack_timeout_s: float) -> None:
+    def __init__(
+        self, definitions: DefinitionsInUse, log: PinLog, quota: Quota, clock: Clock, ack_timeout_s: float
+    ) -> None:
         self._definitions = definitions
         self._log = log
         self._quota = quota
@@ -59,8 +60,11 @@ class PublishPins:
             async with asyncio.timeout(self._ack_timeout_s):
                 results = await asyncio.gather(*map(self._in_order, versions.values()), return_exceptions=True)
         except TimeoutError as error:
-            raise Unavailable(f"not acknowledged within {self._ack_timeout_s} s", reason="kafka_unavailable",
-                              retry_after_s=RETRY_AFTER_S) from error
+            raise Unavailable(
+                f"not acknowledged within {self._ack_timeout_s} s",
+                reason="kafka_unavailable",
+                retry_after_s=RETRY_AFTER_S,
+            ) from error
         for result in results:
             if isinstance(result, BaseException):
                 raise result

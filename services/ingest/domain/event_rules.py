@@ -29,8 +29,9 @@ def check_event(event: Event, definitions: Definitions, now_ms: int) -> None:
     """Raises: Invalid naming the field, with the verdict's code as reason."""
     event_type = definitions.events.get(event.event_type)
     if event_type is None:
-        raise Invalid(f"event type {event.event_type[:64]!r} is not defined", field="event_type",
-                      reason="unknown_event_type")
+        raise Invalid(
+            f"event type {event.event_type[:64]!r} is not defined", field="event_type", reason="unknown_event_type"
+        )
     if event_type.needs_pin and not event.pin_id:
         raise Invalid(f"pin_id must be set for {event_type.name}", field="pin_id", reason="missing_field")
     _check_time(event.event_time_ms, event_type.retention_ms, now_ms)
@@ -42,8 +43,14 @@ def _check_time(time_ms: int, retention_ms: int, now_ms: int) -> None:
     if time_ms <= 0:
         raise Invalid("event_time_ms must be set", field="event_time_ms", reason="missing_field")
     if time_ms > now_ms + MAX_FUTURE_MS:
-        raise Invalid(f"event_time_ms is {time_ms - now_ms} ms in the future, at most {MAX_FUTURE_MS} are allowed",
-                      field="event_time_ms", reason="in_future")
+        raise Invalid(
+            f"event_time_ms is {time_ms - now_ms} ms in the future, at most {MAX_FUTURE_MS} are allowed",
+            field="event_time_ms",
+            reason="in_future",
+        )
     if time_ms < now_ms - retention_ms:
-        raise Invalid(f"event_time_ms is {now_ms - time_ms} ms ago, the type keeps {retention_ms}",
-                      field="event_time_ms", reason="too_old")
+        raise Invalid(
+            f"event_time_ms is {now_ms - time_ms} ms ago, the type keeps {retention_ms}",
+            field="event_time_ms",
+            reason="too_old",
+        )

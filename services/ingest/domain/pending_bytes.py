@@ -15,8 +15,11 @@ class PendingBytes:
     def take(self, num_bytes: int) -> None:
         """Raises: Overloaded when there is no room; then nothing is taken."""
         if self.taken + num_bytes > self._max_bytes:
-            raise Overloaded(f"{self.taken} bytes wait for Kafka, {num_bytes} more are over {self._max_bytes}",
-                             reason="memory", retry_after_s=RETRY_AFTER_S)
+            raise Overloaded(
+                f"{self.taken} bytes wait for Kafka, {num_bytes} more are over {self._max_bytes}",
+                reason="memory",
+                retry_after_s=RETRY_AFTER_S,
+            )
         self.taken += num_bytes
 
     def give_back(self, num_bytes: int) -> None:

@@ -38,7 +38,11 @@ def accept_pin(pin: Pin, now_ms: int, vector_width: int | None) -> Pin:
         _check_vector(pin.given_vector, vector_width)
     link = normalise_url("link", pin.link)
     return replace(
-        pin, pin_id=pin_id, link=link, content_group=content_group(link), published_time_ms=now_ms,
+        pin,
+        pin_id=pin_id,
+        link=link,
+        content_group=content_group(link),
+        published_time_ms=now_ms,
         image_url=normalise_url("image_url", pin.image_url),
         creator_id=normalise_id("creator_id", pin.creator_id, is_required=False),
         advertiser_id=normalise_id("advertiser_id", pin.advertiser_id, is_required=False),
@@ -58,8 +62,11 @@ def _check_texts(pin: Pin) -> None:
     check_length("description", pin.description, MAX_DESCRIPTION_LENGTH)
     check_locale("locale", pin.locale)
     if len(pin.image) > MAX_IMAGE_BYTES:
-        raise Invalid(f"image has {len(pin.image)} bytes, at most {MAX_IMAGE_BYTES} are allowed", field="image",
-                      reason="too_large")
+        raise Invalid(
+            f"image has {len(pin.image)} bytes, at most {MAX_IMAGE_BYTES} are allowed",
+            field="image",
+            reason="too_large",
+        )
 
 
 def _check_numbers(pin: Pin, now_ms: int) -> None:
@@ -74,14 +81,20 @@ def _check_numbers(pin: Pin, now_ms: int) -> None:
     for name, value in pin.quality.items():
         check_length("quality", name, MAX_NAME_LENGTH)
         if not (math.isfinite(value) and 0.0 <= value <= 1.0):
-            raise Invalid(f"quality signal {name!r} is {value}, outside of [0, 1]", field=f"quality.{name}",
-                          reason="invalid_field")
+            raise Invalid(
+                f"quality signal {name!r} is {value}, outside of [0, 1]",
+                field=f"quality.{name}",
+                reason="invalid_field",
+            )
 
 
 def _check_vector(vector: NDArray[np.float32], width: int | None) -> None:
     if vector.ndim != 1 or (width is not None and vector.shape[0] != width):
-        raise Invalid(f"given_vector has shape {list(vector.shape)}, needed: [{width or 'D'}]", field="given_vector",
-                      reason="invalid_field")
+        raise Invalid(
+            f"given_vector has shape {list(vector.shape)}, needed: [{width or 'D'}]",
+            field="given_vector",
+            reason="invalid_field",
+        )
     length = float(np.linalg.norm(vector.astype(np.float64)))
     if not math.isfinite(length) or length == 0.0:
         raise Invalid("given_vector must be finite and not zero", field="given_vector", reason="invalid_field")
@@ -91,6 +104,7 @@ def _names(field: str, names: Iterable[str], max_names: int) -> tuple[str, ...]:
     """In order, without repeats."""
     unique = tuple(dict.fromkeys(normalise_id(field, name, max_length=MAX_NAME_LENGTH) for name in names))
     if len(unique) > max_names:
-        raise Invalid(f"{field} has {len(unique)} entries, at most {max_names} are allowed", field=field,
-                      reason="too_large")
+        raise Invalid(
+            f"{field} has {len(unique)} entries, at most {max_names} are allowed", field=field, reason="too_large"
+        )
     return unique

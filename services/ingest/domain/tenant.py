@@ -13,6 +13,7 @@ def normalise_tenant(tenant: str) -> str:
     if not tenant:
         return DEFAULT
     if not TENANT.fullmatch(tenant):
-        raise Invalid("tenant must have 1 to 64 letters, digits, '.', '_' or '-'", field="tenant",
-                      reason="invalid_field")
+        raise Invalid(
+            "tenant must have 1 to 64 letters, digits, '.', '_' or '-'", field="tenant", reason="invalid_field"
+        )
     return tenant

@@ -24,8 +24,9 @@ def normalise_id(field: str, value: str, *, is_required: bool = True, max_length
 def check_length(field: str, text: str, max_length: int) -> None:
     """Raises: Invalid when the text has more characters."""
     if len(text) > max_length:
-        raise Invalid(f"{field} has {len(text)} characters, at most {max_length} are allowed", field=field,
-                      reason="too_large")
+        raise Invalid(
+            f"{field} has {len(text)} characters, at most {max_length} are allowed", field=field, reason="too_large"
+        )
 
 
 def check_locale(field: str, text: str) -> None:

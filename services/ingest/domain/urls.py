@@ -13,10 +13,32 @@ UNSAFE = re.compile(r"[\x00-\x1f\x7f-\x9f\\\u2028\u2029]")
 NOT_ASCII = re.compile(r"[^\x21-\x7e]+")
 HOST = re.compile(r"(?=.{1,253}$)([a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?)(\.[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?)*")
 # Set by ad and mail systems on the way to a page; no page reads them. "ref", "id" and the like are not here.
-TRACKING = frozenset({
-    "fbclid", "gclid", "gclsrc", "dclid", "gbraid", "wbraid", "msclkid", "yclid", "twclid", "ttclid", "igshid",
-    "igsh", "mc_cid", "mc_eid", "_ga", "_gl", "_hsenc", "_hsmi", "mkt_tok", "vero_id", "epik", "srsltid",
-})
+TRACKING = frozenset(
+    {
+        "fbclid",
+        "gclid",
+        "gclsrc",
+        "dclid",
+        "gbraid",
+        "wbraid",
+        "msclkid",
+        "yclid",
+        "twclid",
+        "ttclid",
+        "igshid",
+        "igsh",
+        "mc_cid",
+        "mc_eid",
+        "_ga",
+        "_gl",
+        "_hsenc",
+        "_hsmi",
+        "mkt_tok",
+        "vero_id",
+        "epik",
+        "srsltid",
+    }
+)
 TRACKING_PREFIXES = ("utm_",)
 
 
@@ -30,8 +52,9 @@ def normalise_url(field: str, url: str) -> str:
     if not text:
         return ""
     if len(text) > MAX_URL_LENGTH:
-        raise Invalid(f"{field} has {len(text)} characters, at most {MAX_URL_LENGTH} are allowed", field=field,
-                      reason="too_large")
+        raise Invalid(
+            f"{field} has {len(text)} characters, at most {MAX_URL_LENGTH} are allowed", field=field, reason="too_large"
+        )
     if UNSAFE.search(text):
         raise _fault(field, "has control characters, tabs, newlines or backslashes")
     try:
@@ -68,8 +91,11 @@ def _host(field: str, host: str) -> str:
 def _query(field: str, query: str) -> str:
     parameters = [part for part in query.split("&") if part]
     if len(parameters) > MAX_PARAMETERS:
-        raise Invalid(f"{field} has {len(parameters)} parameters, at most {MAX_PARAMETERS} are allowed", field=field,
-                      reason="too_large")
+        raise Invalid(
+            f"{field} has {len(parameters)} parameters, at most {MAX_PARAMETERS} are allowed",
+            field=field,
+            reason="too_large",
+        )
     kept = [_ascii(part) for part in parameters if not _is_tracking(part.partition("=")[0])]
     return "&".join(sorted(kept, key=lambda part: part.partition("=")[0]))
 

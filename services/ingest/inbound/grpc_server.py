@@ -18,15 +18,17 @@ class IngestGrpc(ingest_pb2_grpc.IngestServiceServicer):
     def __init__(self, publish_events: PublishEvents, publish_pins: PublishPins, metrics: Metrics) -> None:
         self._publish_events = publish_events
         self._publish_pins = publish_pins
-        self._verdicts = metrics.counter("ingest_verdicts_total", "Items by what became of them.",
-                                         ("item", "outcome", "code"))
+        self._verdicts = metrics.counter(
+            "ingest_verdicts_total", "Items by what became of them.", ("item", "outcome", "code")
+        )
 
     async def PublishEvents(self, request: pb.PublishEventsRequest, context: Any) -> pb.PublishEventsResponse:  # noqa: ARG002
         """Verdicts in the order of the events."""
         answer = await self._publish_events([to_event(event) for event in request.events], request.tenant)
         self._count("event", answer.verdicts)
-        return pb.PublishEventsResponse(verdicts=to_verdicts(answer.verdicts),
-                                        definitions_version=answer.definitions_version)
+        return pb.PublishEventsResponse(
+            verdicts=to_verdicts(answer.verdicts), definitions_version=answer.definitions_version
+        )
 
     async def PublishPins(self, request: pb.PublishPinsRequest, context: Any) -> pb.PublishPinsResponse:  # noqa: ARG002
         """Verdicts in the order of the pins."""

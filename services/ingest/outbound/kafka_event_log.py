@@ -30,8 +30,9 @@ class KafkaEventLog:
 
     name = "event log"
 
-    def __init__(self, producer: Producer, topic: Topic, limits: EnvelopeLimits, pending: PendingBytes,
-                 metrics: Metrics) -> None:
+    def __init__(
+        self, producer: Producer, topic: Topic, limits: EnvelopeLimits, pending: PendingBytes, metrics: Metrics
+    ) -> None:
         self._producer = producer
         self._topic = topic
         self._pending = pending
@@ -60,8 +61,10 @@ class KafkaEventLog:
         for event, partition in zip(events, partitions, strict=True):
             groups.setdefault(partition, []).append(event)
         traceparent = current_traceparent()
-        chunks = {partition: Chunk(group, received_time_ms, traceparent, sum(map(size_of, group)))
-                  for partition, group in groups.items()}
+        chunks = {
+            partition: Chunk(group, received_time_ms, traceparent, sum(map(size_of, group)))
+            for partition, group in groups.items()
+        }
         self._pending.take(sum(chunk.num_bytes for chunk in chunks.values()))
         futures = {partition: self._lanes[partition].add(chunk) for partition, chunk in chunks.items()}
         return [futures[partition] for partition in partitions]
@@ -73,14 +76,18 @@ class KafkaEventLog:
         links = [link for link in map(link_from, traces[:MAX_LINKS]) if link is not None] if parent is None else []
         batch = to_batch(chunks)
         headers = cloud_events.headers(
-            type=EVENT_TYPE, source="ingest", id=uuid.uuid4().hex, schema_version=event_schema.SCHEMA_VERSION,
+            type=EVENT_TYPE,
+            source="ingest",
+            id=uuid.uuid4().hex,
+            schema_version=event_schema.SCHEMA_VERSION,
             content_type=event_schema.CONTENT_TYPE,
         )
         self._sizes.observe(batch.num_rows)
         with span(FLUSH_SPAN, attributes={"corkboard.num_events": batch.num_rows}, links=links, parent=parent):
             try:
-                await self._producer.send(self._topic, arrow.encode(batch), key=str(partition).encode(),
-                                          partition=partition, headers=headers)
+                await self._producer.send(
+                    self._topic, arrow.encode(batch), key=str(partition).encode(), partition=partition, headers=headers
+                )
             except CorkboardError:
                 self._failed.inc()
                 raise

@@ -25,8 +25,9 @@ class KafkaPinLog:
     async def publish(self, pin: Pin) -> None:
         """As the port says. Raises: Unavailable, Overloaded when too much waits."""
         value = None if pin.is_deleted else to_message(pin).SerializeToString()
-        headers = cloud_events.headers(type=EVENT_TYPE, source="ingest", id=uuid.uuid4().hex, schema_version="1",
-                                       content_type=CONTENT_TYPE)
+        headers = cloud_events.headers(
+            type=EVENT_TYPE, source="ingest", id=uuid.uuid4().hex, schema_version="1", content_type=CONTENT_TYPE
+        )
         num_bytes = len(value or b"")
         self._pending.take(num_bytes)
         try:
@@ -38,10 +39,22 @@ class KafkaPinLog:
 def to_message(pin: Pin) -> pb.Pin:
     """The pin as topics carry it."""
     message = pb.Pin(
-        pin_id=pin.pin_id, title=pin.title, description=pin.description, link=pin.link, image_url=pin.image_url,
-        image=pin.image, topics=pin.topics, creator_id=pin.creator_id, advertiser_id=pin.advertiser_id,
-        price_micros=pin.price_micros, created_time_ms=pin.created_time_ms, locale=pin.locale, quality=pin.quality,
-        safety_labels=pin.safety_labels, content_group=pin.content_group, published_time_ms=pin.published_time_ms,
+        pin_id=pin.pin_id,
+        title=pin.title,
+        description=pin.description,
+        link=pin.link,
+        image_url=pin.image_url,
+        image=pin.image,
+        topics=pin.topics,
+        creator_id=pin.creator_id,
+        advertiser_id=pin.advertiser_id,
+        price_micros=pin.price_micros,
+        created_time_ms=pin.created_time_ms,
+        locale=pin.locale,
+        quality=pin.quality,
+        safety_labels=pin.safety_labels,
+        content_group=pin.content_group,
+        published_time_ms=pin.published_time_ms,
     )
     if pin.given_vector is not None:
         message.given_vector.CopyFrom(numpy_to_tensor(pin.given_vector))

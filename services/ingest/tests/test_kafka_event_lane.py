@@ -114,5 +114,7 @@ def test_memory_is_bounded() -> None:
 def test_rows_carry_the_trace_of_their_request() -> None:
     chunks = [Chunk([Event("a", "u", "click", 1)], 5, "00-a", 1), Chunk([Event("b", "v", "save", 2)], 6, "00-b", 1)]
     rows = to_batch(chunks).to_pylist()
-    assert [(row["event_id"], row["received_time_ms"], row["traceparent"]) for row in rows] \
-        == [("a", 5, "00-a"), ("b", 6, "00-b")]
+    assert [(row["event_id"], row["received_time_ms"], row["traceparent"]) for row in rows] == [
+        ("a", 5, "00-a"),
+        ("b", 6, "00-b"),
+    ]

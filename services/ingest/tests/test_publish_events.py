@@ -64,8 +64,9 @@ class World:
     def __init__(self, num_recent: int = 100, ack_timeout_s: float = 5.0) -> None:
         self.log = InMemoryEventLog()
         self.quota = RecordingQuota()
-        self.publish = PublishEvents(FixedDefinitions(), self.log, self.quota, RecentIds(num_recent), SYSTEM_CLOCK,
-                                     ack_timeout_s)
+        self.publish = PublishEvents(
+            FixedDefinitions(), self.log, self.quota, RecentIds(num_recent), SYSTEM_CLOCK, ack_timeout_s
+        )
 
     async def outcomes(self, *ids: str) -> list[Outcome]:
         answer = await self.publish([event(each) for each in ids], "")

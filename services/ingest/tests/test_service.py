@@ -36,8 +36,14 @@ def release(bus: InMemoryBus, folder: Path) -> None:
 async def serving(
     bus: InMemoryBus, folder: Path, clock: FakeClock, **settings: Any
 ) -> AsyncIterator["ingest_pb2_grpc.IngestServiceAsyncStub"]:
-    config = Config(grpc_port=0, admin_port=0, bundles_uri=str(folder / "bundles"), state_dir=str(folder / "state"),
-                    drain_s=0.2, **settings)
+    config = Config(
+        grpc_port=0,
+        admin_port=0,
+        bundles_uri=str(folder / "bundles"),
+        state_dir=str(folder / "state"),
+        drain_s=0.2,
+        **settings,
+    )
     service = build(config, bus=bus, clock=clock)
     async with service:
         port = service._doors[0].port  # type: ignore[attr-defined]
@@ -58,8 +64,14 @@ def clock() -> FakeClock:
 
 
 def event(clock: FakeClock, event_id: str, user_id: str = "u-1") -> pb.Event:
-    return pb.Event(event_id=event_id, user_id=user_id, event_type="click", event_time_ms=clock.now_ms(),
-                    pin_id="p-1", surface="home")
+    return pb.Event(
+        event_id=event_id,
+        user_id=user_id,
+        event_type="click",
+        event_time_ms=clock.now_ms(),
+        pin_id="p-1",
+        surface="home",
+    )
 
 
 async def test_accepted_events_are_in_kafka_when_the_answer_comes(
@@ -163,14 +175,20 @@ async def test_pins_are_normalised_and_deletes_become_tombstones(
     async with serving(bus, tmp_path, clock) as stub:
         answer = await stub.PublishPins(pb.PublishPinsRequest(pins=pins))
         assert [(each.id, each.code, each.field) for each in answer.verdicts] == [
-            ("a", "", ""), ("b", "", ""), ("c", "invalid_field", "link"), ("d", "invalid_field", "given_vector"),
+            ("a", "", ""),
+            ("b", "", ""),
+            ("c", "invalid_field", "link"),
+            ("d", "invalid_field", "given_vector"),
             ("a", "", ""),
         ]
         values = [record.value for record in bus.records(topics.PINS_PUBLISHED) if record.key == b"a"]
         assert values[1] is None
         first = pins_pb2.Pin.FromString(values[0] or b"")
-        [second] = [pins_pb2.Pin.FromString(record.value or b"") for record in bus.records(topics.PINS_PUBLISHED)
-                    if record.key == b"b"]
+        [second] = [
+            pins_pb2.Pin.FromString(record.value or b"")
+            for record in bus.records(topics.PINS_PUBLISHED)
+            if record.key == b"b"
+        ]
         assert first.link == second.link == "https://shop.example/c?a=1&b=2"
         assert first.content_group == second.content_group != ""
         assert first.published_time_ms == clock.now_ms()

@@ -64,7 +64,8 @@ class Dispatcher:
         except (TimeoutError, Unavailable) as error:
             raise Unavailable(
                 "the change is in the ledger, but the rules topic does not take it now; it is sent when it does",
-                reason="dispatch_pending", retry_after_s=self._retry_s,
+                reason="dispatch_pending",
+                retry_after_s=self._retry_s,
             ) from error
 
     async def _last(self, key: str) -> RuleVersion:

@@ -58,7 +58,8 @@ class LeaseGranting:
             wait_s = (self._leader.quiet_until_ms - now_ms) / 1000
             raise Unavailable(
                 f"leases of the leader before may be in use for {wait_s:.1f} s more: use the safe share",
-                reason="quiet_period", retry_after_s=wait_s,
+                reason="quiet_period",
+                retry_after_s=wait_s,
             )
         if epoch != self._book.epoch:
             self._book.start_epoch(epoch)

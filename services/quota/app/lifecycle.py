@@ -36,7 +36,8 @@ class RuleLifecycle:
                 state = f", {newest.state}" if newest else ""
                 raise Conflict(
                     f"rule {rule.key!r} is at version {current}{state}; you saw {expected_version}",
-                    field="expected_version", reason="version_conflict",
+                    field="expected_version",
+                    reason="version_conflict",
                 )
             if not rule.key:
                 raise Invalid("the key is missing", field="rule.key")
@@ -66,7 +67,8 @@ class RuleLifecycle:
             if reason and actor == found.created_by:
                 raise PermissionDenied(
                     f"rule {key!r} version {found.version} needs a second person: {reason}",
-                    field="actor", reason="second_person_needed",
+                    field="actor",
+                    reason="second_person_needed",
                 )
             return await self._move(found, RuleState.APPROVED, self._step("approve", actor, why))
 

@@ -9,8 +9,16 @@ from chassis.errors import Invalid
 LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 QUANTITY = re.compile(r"\d+(\.\d+)?(m|k|M|G|T|P|Ki|Mi|Gi|Ti|Pi)?")
 RESOURCES = frozenset(
-    {"requests.cpu", "limits.cpu", "requests.memory", "limits.memory", "requests.storage", "pods",
-     "persistentvolumeclaims", "requests.nvidia.com/gpu"}
+    {
+        "requests.cpu",
+        "limits.cpu",
+        "requests.memory",
+        "limits.memory",
+        "requests.storage",
+        "pods",
+        "persistentvolumeclaims",
+        "requests.nvidia.com/gpu",
+    }
 )
 CONTAINER_RESOURCES = frozenset({"cpu", "memory"})
 

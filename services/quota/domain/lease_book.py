@@ -53,7 +53,9 @@ class LeaseBook:
         if len(held) >= MAX_CLIENTS_PER_KEY:
             raise Overloaded(
                 f"rule {rule.key!r} has {len(held)} lease holders already",
-                field="key", reason="too_many_leases", retry_after_s=self._duration_ms / 1000,
+                field="key",
+                reason="too_many_leases",
+                retry_after_s=self._duration_ms / 1000,
             )
         return self._grant(rule, Lease(self._new_id(), rule.key, client_id, claim, 0.0, 0.0, 0, self.epoch), now_ms)
 
@@ -111,9 +113,7 @@ class LeaseBook:
         free = max(0.0, limit - sum(other.rate for other in others.values()))
         rate = min(divide(limit, _capped(claims, limit))[lease.client_id], free)
         burst = rule.burst * rate / limit
-        granted = replace(
-            lease, rate=rate, burst=burst, expires_time_ms=now_ms + self._duration_ms, epoch=self.epoch
-        )
+        granted = replace(lease, rate=rate, burst=burst, expires_time_ms=now_ms + self._duration_ms, epoch=self.epoch)
         self._by_key.setdefault(rule.key, {})[lease.client_id] = granted
         self._by_id[lease.lease_id] = granted
         return granted

@@ -59,7 +59,10 @@ def largest_demand(rule: Rule, usage: Usage) -> float:
 
 
 STRATEGIES: Mapping[str, Callable[[Rule, Usage], float]] = {
-    "": largest_demand, "default": largest_demand, "growth": steady_demand, "burst": burst_demand,
+    "": largest_demand,
+    "default": largest_demand,
+    "growth": steady_demand,
+    "burst": burst_demand,
 }
 
 

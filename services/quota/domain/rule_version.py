@@ -58,7 +58,8 @@ class RuleVersion:
             needed = " or ".join(sorted(before for before, after in NEXT_STATES.items() if state in after))
             raise Invalid(
                 f"rule {self.key!r} version {self.version} is {self.state}; to be {state} it must be {needed}",
-                field="state", reason="wrong_state",
+                field="state",
+                reason="wrong_state",
             )
         return replace(self, state=state, changed_time_ms=step.time_ms, changed_by=step.actor, why=step.why)
 

@@ -58,8 +58,10 @@ def parent_of(rule: Rule, others: Sequence[Rule]) -> Rule | None:
     above = [
         other
         for other in others
-        if other.unit == rule.unit and "*" not in other.levels
-        and len(other.levels) < len(rule.levels) and rule.levels[: len(other.levels)] == other.levels
+        if other.unit == rule.unit
+        and "*" not in other.levels
+        and len(other.levels) < len(rule.levels)
+        and rule.levels[: len(other.levels)] == other.levels
     ]
     return max(above, key=lambda other: len(other.levels), default=None)
 

@@ -79,8 +79,12 @@ class KubernetesCapacity:
         options = {"dry_run": "All"} if is_dry_run else {}
         try:
             self._resource(manifest).server_side_apply(
-                body=dict(manifest), name=manifest["metadata"]["name"], namespace=manifest["metadata"]["namespace"],
-                field_manager=FIELD_MANAGER, force_conflicts=True, **options,
+                body=dict(manifest),
+                name=manifest["metadata"]["name"],
+                namespace=manifest["metadata"]["namespace"],
+                field_manager=FIELD_MANAGER,
+                force_conflicts=True,
+                **options,
             )
         except (ApiException, urllib3.exceptions.HTTPError) as error:
             raise Unavailable(f"{manifest['kind']} {manifest['metadata']['name']} not applied: {error}") from error

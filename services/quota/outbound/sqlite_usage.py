@@ -35,8 +35,16 @@ class SqliteUsage:
         rows = await self._database.run(lambda c: c.execute(query, values).fetchall())
         return [
             UsageWindow(
-                row["key"], row["minute_ms"], MINUTE_MS, row["admitted"], row["refused"], row["shadow_refused"],
-                row["rule_version"], row["service"], "", row["zone"],
+                row["key"],
+                row["minute_ms"],
+                MINUTE_MS,
+                row["admitted"],
+                row["refused"],
+                row["shadow_refused"],
+                row["rule_version"],
+                row["service"],
+                "",
+                row["zone"],
             )
             for row in rows
         ]
@@ -50,7 +58,8 @@ class SqliteUsage:
             if num_rows > max_rows:
                 aged += connection.execute(
                     "DELETE FROM usage_minutes WHERE (key, minute_ms, service, zone) IN (SELECT key, minute_ms, "
-                    "service, zone FROM usage_minutes ORDER BY minute_ms LIMIT ?)", (num_rows - max_rows,),
+                    "service, zone FROM usage_minutes ORDER BY minute_ms LIMIT ?)",
+                    (num_rows - max_rows,),
                 ).rowcount
             newest = connection.execute("SELECT max(window_start_ms) AS n FROM usage_seen").fetchone()["n"] or 0
             connection.execute("DELETE FROM usage_seen WHERE window_start_ms < ?", (newest - SEEN_MS,))
@@ -73,7 +82,13 @@ def _add(connection: sqlite3.Connection, window: UsageWindow) -> None:
         "refused = refused + excluded.refused, shadow_refused = shadow_refused + excluded.shadow_refused, "
         "rule_version = max(rule_version, excluded.rule_version)",
         (
-            window.key, minute_ms, window.service, window.zone, window.admitted, window.refused,
-            window.shadow_refused, window.rule_version,
+            window.key,
+            minute_ms,
+            window.service,
+            window.zone,
+            window.admitted,
+            window.refused,
+            window.shadow_refused,
+            window.rule_version,
         ),
     )

@@ -17,7 +17,8 @@ RULE = Rule("a/b", 100.0, burst=20.0, owner="ann", version=1)
 claims = st.dictionaries(
     st.text("abcdefgh", min_size=1, max_size=2),
     st.builds(Claim, st.one_of(st.just(0.0), st.floats(0, 1e4)), st.floats(0.1, 10)),
-    min_size=1, max_size=8,
+    min_size=1,
+    max_size=8,
 )
 
 

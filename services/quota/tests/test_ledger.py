@@ -93,7 +93,8 @@ async def test_usage_is_summed_over_instances_and_counted_once(database: SqliteD
         await usage.add_usage(windows)
     found = await usage.query_usage("a", 0, 1_000_000)
     assert [(w.window_start_ms, w.admitted, w.refused, w.instance) for w in found] == [
-        (60_000, 6.0, 3.0, ""), (120_000, 2.0, 1.0, ""),
+        (60_000, 6.0, 3.0, ""),
+        (120_000, 2.0, 1.0, ""),
     ]
     assert [w.key for w in await usage.query_usage("", 60_000, 61_000)] == ["a", "b"]
 

@@ -75,9 +75,16 @@ async def test_whole_life_is_recorded_and_dispatched(world: World) -> None:
     history = await world.ledger.rules.history(KEY)
     steps = [(record.step.action, record.after.version, record.after.state.value) for record in history]
     assert steps == [
-        ("create", 1, "draft"), ("validate", 1, "validated"), ("approve", 1, "approved"), ("publish", 1, "published"),
-        ("create", 2, "draft"), ("validate", 2, "validated"), ("approve", 2, "approved"),
-        ("publish", 1, "superseded"), ("publish", 2, "published"), ("revoke", 2, "revoked"),
+        ("create", 1, "draft"),
+        ("validate", 1, "validated"),
+        ("approve", 1, "approved"),
+        ("publish", 1, "published"),
+        ("create", 2, "draft"),
+        ("validate", 2, "validated"),
+        ("approve", 2, "approved"),
+        ("publish", 1, "superseded"),
+        ("publish", 2, "published"),
+        ("revoke", 2, "revoked"),
     ]
     assert (history[-1].step.actor, history[-1].step.why) == ("bob", "not needed")
 
@@ -180,5 +187,7 @@ async def test_watcher_begins_with_what_is_in_force_and_sees_changes(world: Worl
     await world.lifecycle.revoke(KEY, 2, "ann", "")
     seen = [first, await anext(watched), await anext(watched)]
     assert [(v.version, v.state) for v in seen] == [
-        (1, RuleState.PUBLISHED), (2, RuleState.PUBLISHED), (2, RuleState.REVOKED),
+        (1, RuleState.PUBLISHED),
+        (2, RuleState.PUBLISHED),
+        (2, RuleState.REVOKED),
     ]

@@ -51,8 +51,12 @@ class Running:
 
 def config(folder: Path) -> Config:
     return Config(
-        grpc_port=0, admin_port=0, ledger_path=str(folder / "quota.sqlite"), state_dir=str(folder / "state"),
-        groups="team=ann,bob", drain_s=0.2,
+        grpc_port=0,
+        admin_port=0,
+        ledger_path=str(folder / "quota.sqlite"),
+        state_dir=str(folder / "state"),
+        groups="team=ann,bob",
+        drain_s=0.2,
     )
 
 

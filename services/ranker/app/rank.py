@@ -55,8 +55,16 @@ class Rank:
     """The use case behind RankingService.Rank."""
 
     def __init__(
-        self, sequences: Sequences, pins: PinFeatureStore, scorer: Scorer, weights: UtilityWeights,
-        trim_lists: TrimLists, meter: RankingMeter, clock: Clock, *, prior_power: float = 0.0,
+        self,
+        sequences: Sequences,
+        pins: PinFeatureStore,
+        scorer: Scorer,
+        weights: UtilityWeights,
+        trim_lists: TrimLists,
+        meter: RankingMeter,
+        clock: Clock,
+        *,
+        prior_power: float = 0.0,
     ) -> None:
         self._sequences = sequences
         self._pins = pins
@@ -96,7 +104,10 @@ class Rank:
             return UserSequence()
 
     async def _read_pins(
-        self, candidates: Sequence[RankCandidate], events: Sequence[SequenceEvent], deadline: Deadline,
+        self,
+        candidates: Sequence[RankCandidate],
+        events: Sequence[SequenceEvent],
+        deadline: Deadline,
         degradations: list[Degradation],
     ) -> Mapping[str, PinFeatures]:
         ids = dict.fromkeys([*(candidate.pin_id for candidate in candidates), *(event.pin_id for event in events)])
@@ -107,8 +118,14 @@ class Rank:
             return {}
 
     async def _score(
-        self, ask: RankAsk, candidates: Sequence[RankCandidate], sequence: UserSequence,
-        pins: Mapping[str, PinFeatures], now_ms: int, deadline: Deadline, degradations: list[Degradation],
+        self,
+        ask: RankAsk,
+        candidates: Sequence[RankCandidate],
+        sequence: UserSequence,
+        pins: Mapping[str, PinFeatures],
+        now_ms: int,
+        deadline: Deadline,
+        degradations: list[Degradation],
     ) -> Scores | None:
         tensors = build_tensors(candidates, sequence.events, pins, now_ms)
         trimmed = self._trim_lists.current.trim(tensors, MODEL)
@@ -121,7 +138,11 @@ class Rank:
             return None
 
     def _order(
-        self, surface: str, candidates: Sequence[RankCandidate], rest: Sequence[RankCandidate], scores: Scores | None,
+        self,
+        surface: str,
+        candidates: Sequence[RankCandidate],
+        rest: Sequence[RankCandidate],
+        scores: Scores | None,
         degradations: list[Degradation],
     ) -> tuple[RankedPin, ...]:
         if scores is None:

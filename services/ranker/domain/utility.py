@@ -14,7 +14,12 @@ from services.ranker.domain.ranking import RankCandidate, RankedPin
 RANK_OFFSET = 60.0  # as in the fusion that made the ranks: how slowly the prior falls
 
 DEFAULT_WEIGHTS: Mapping[str, float] = {
-    "click": 1.0, "save": 2.0, "long_view": 1.0, "share": 2.0, "conversion": 4.0, "hide": -6.0,
+    "click": 1.0,
+    "save": 2.0,
+    "long_view": 1.0,
+    "share": 2.0,
+    "conversion": 4.0,
+    "hide": -6.0,
 }
 
 

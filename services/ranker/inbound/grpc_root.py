@@ -40,8 +40,11 @@ def _response(ranked: Ranked) -> pb.RankResponse:
         sequence_version=ranked.sequence_version,
         influencing_events=[
             pb.InfluencingEvent(
-                event_id=event.event_id, event_type=event.event_type, pin_id=event.pin_id,
-                event_time_ms=event.event_time_ms, traceparent=event.traceparent,
+                event_id=event.event_id,
+                event_type=event.event_type,
+                pin_id=event.pin_id,
+                event_time_ms=event.event_time_ms,
+                traceparent=event.traceparent,
             )
             for event in ranked.influencing_events
         ],

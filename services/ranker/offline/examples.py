@@ -16,7 +16,7 @@ from services.ranker.offline.retrieval_features import RetrievalModel
 
 HEAD_OF_EVENT = {"rating": "click"} | {head: head for head in HEADS}
 ATTRIBUTION_WINDOW_MS = 30 * 60 * 1_000
-NUM_HARD = 12   # negatives that co_engaged returned: the ones serving has to tell apart
+NUM_HARD = 12  # negatives that co_engaged returned: the ones serving has to tell apart
 NUM_POPULAR = 8  # negatives by popularity: what fills the rest of a pool
 PADDING = -1
 
@@ -37,9 +37,7 @@ class Requests:
     def take(self, row_B: Ints) -> "Requests":
         """Only these rows."""
         window = HistoryWindow(self.window.pin_BL[row_B], self.window.type_BL[row_B], self.window.time_ms_BL[row_B])
-        return Requests(
-            window, self.time_ms_R[row_B], self.pin_RC[row_B], self.label_RCH[row_B], self.score_RCG[row_B]
-        )
+        return Requests(window, self.time_ms_R[row_B], self.pin_RC[row_B], self.label_RCH[row_B], self.score_RCG[row_B])
 
 
 class RequestSampler:
@@ -100,8 +98,16 @@ class RequestSampler:
         label_RCH = np.zeros((len(event_R), num_candidates, len(HEADS)), dtype=np.float32)
         events = self._events
         for row, event in enumerate(event_R):
-            end = int(np.searchsorted(events.time_ms_E[event : events.starts[events.user_E[event] + 1]],
-                                      events.time_ms_E[event] + ATTRIBUTION_WINDOW_MS, side="right")) + event
+            end = (
+                int(
+                    np.searchsorted(
+                        events.time_ms_E[event : events.starts[events.user_E[event] + 1]],
+                        events.time_ms_E[event] + ATTRIBUTION_WINDOW_MS,
+                        side="right",
+                    )
+                )
+                + event
+            )
             same = np.flatnonzero(events.pin_E[event:end] == events.pin_E[event]) + event
             for name in {events.event_types[kind] for kind in events.type_E[same]} & HEAD_OF_EVENT.keys():
                 label_RCH[row, 0, HEADS.index(HEAD_OF_EVENT[name])] = 1.0

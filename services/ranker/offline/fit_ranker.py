@@ -26,7 +26,7 @@ from services.ranker.offline.examples import Requests, RequestSampler
 from services.ranker.offline.fitting import PinColumns, RequestTensors, fit
 from services.ranker.offline.retrieval_features import cross_fit, fit_retrieval
 from services.ranker.offline.served_examples import served_requests
-from services.ranker.outbound.model_files import ranker_files
+from services.ranker.outbound.bundle_model_files import ranker_files
 
 TRAINING_HISTORY = 32  # events per training request; serving reads up to 100, position and age carry over
 HELD_OUT_SHARE = 0.05  # of the requests: calibration and metrics of the heads
@@ -87,8 +87,14 @@ def training_requests(data: TrainingData, train: Interactions, plan: RankerPlan)
     if data.served is None:
         return sampled
     served = served_requests(
-        data.served, train, models, fold_U, max_history=TRAINING_HISTORY, num_candidates=sampled.pin_RC.shape[1],
-        max_requests=plan.max_served_requests, seed=plan.seed,
+        data.served,
+        train,
+        models,
+        fold_U,
+        max_history=TRAINING_HISTORY,
+        num_candidates=sampled.pin_RC.shape[1],
+        max_requests=plan.max_served_requests,
+        seed=plan.seed,
     )
     return sampled if served is None else _joined(sampled, served)
 

@@ -17,7 +17,11 @@ from services.ranker.offline.examples import PADDING, Requests
 from services.ranker.offline.retrieval_features import RetrievalModel
 
 LABEL_COLUMN = {
-    "click": "clicked", "save": "saved", "hide": "hidden", "long_view": "long_viewed", "share": "shared",
+    "click": "clicked",
+    "save": "saved",
+    "hide": "hidden",
+    "long_view": "long_viewed",
+    "share": "shared",
     "conversion": "converted",
 }
 
@@ -33,8 +37,15 @@ class _Shown:
 
 
 def served_requests(
-    served: pa.Table, events: Interactions, models: Sequence[RetrievalModel], fold_U: Ints, *, max_history: int,
-    num_candidates: int, max_requests: int, seed: int,
+    served: pa.Table,
+    events: Interactions,
+    models: Sequence[RetrievalModel],
+    fold_U: Ints,
+    *,
+    max_history: int,
+    num_candidates: int,
+    max_requests: int,
+    seed: int,
 ) -> Requests | None:
     """The newest `max_requests` served requests in which something happened; None when there is none.
 

@@ -61,10 +61,14 @@ def tell(phase: str, step: int, loss: float) -> None:
 
 def _report(options: Any, release: Release, fitted: FittedRanker, duration_s: float) -> str:
     if options.json:
-        return json.dumps({
-            "versions": {NAME: release.version}, "is_released": options.release, "evaluation": fitted.evaluation,
-            "duration_s": round(duration_s, 2),
-        })
+        return json.dumps(
+            {
+                "versions": {NAME: release.version},
+                "is_released": options.release,
+                "evaluation": fitted.evaluation,
+                "duration_s": round(duration_s, 2),
+            }
+        )
     tables = [as_table(fitted.evaluation[part]) for part in ("leave_last_out", "heads") if fitted.evaluation[part]]
     return "\n".join([*tables, f"{NAME} {release.version}", f"{duration_s:.1f} s"])
 

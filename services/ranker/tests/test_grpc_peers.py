@@ -20,10 +20,15 @@ from services.ranker.outbound.grpc_indexer import EVENT_COLUMNS, PIN_COLUMNS, Gr
 
 EVENTS = pa.RecordBatch.from_pylist(
     [{"event_id": "e1", "event_type": "save", "pin_id": "a", "event_time_ms": 5, "traceparent": None}],
-    schema=pa.schema([
-        ("event_id", pa.string()), ("event_type", pa.string()), ("pin_id", pa.string()),
-        ("event_time_ms", pa.int64()), ("traceparent", pa.string()),
-    ]),
+    schema=pa.schema(
+        [
+            ("event_id", pa.string()),
+            ("event_type", pa.string()),
+            ("pin_id", pa.string()),
+            ("event_time_ms", pa.int64()),
+            ("traceparent", pa.string()),
+        ]
+    ),
 )
 
 
@@ -31,8 +36,10 @@ def _pins(vectors: list[list[float] | None], kind: pa.DataType) -> pa.RecordBatc
     count = len(vectors)
     return pa.RecordBatch.from_arrays(
         [
-            pa.array([f"p{n}" for n in range(count)]), pa.array(vectors, type=kind),
-            pa.array([7] * (count - 1) + [None], type=pa.int64()), pa.array([9] * count, type=pa.int64()),
+            pa.array([f"p{n}" for n in range(count)]),
+            pa.array(vectors, type=kind),
+            pa.array([7] * (count - 1) + [None], type=pa.int64()),
+            pa.array([9] * count, type=pa.int64()),
         ],
         names=list(PIN_COLUMNS),
     )
@@ -90,6 +97,9 @@ async def test_a_peer_that_is_away_is_unavailable() -> None:
 def test_absent_and_zero_vectors_are_unknown(kind: pa.DataType) -> None:
     found = read_pins(_pins([[1.0, 2.0], None, [0.0, 0.0], [3.0, 4.0]], kind))
     assert [None if f.content_vector is None else f.content_vector.tolist() for f in found.values()] == [
-        [1.0, 2.0], None, None, [3.0, 4.0],
+        [1.0, 2.0],
+        None,
+        None,
+        [3.0, 4.0],
     ]
     assert found["p3"] == PinFeatures(found["p3"].content_vector, 0, 9)

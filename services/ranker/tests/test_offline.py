@@ -15,7 +15,7 @@ from services.ranker.offline.fit_ranker import FittedRanker
 from services.ranker.offline.retrieval_features import cross_fit
 from services.ranker.offline.served_examples import served_requests
 from services.ranker.offline.train import main
-from services.ranker.outbound.model_files import read_ranker
+from services.ranker.outbound.bundle_model_files import read_ranker
 from services.ranker.tests.world import served_table, training_data
 
 

@@ -112,12 +112,21 @@ def served_table(num_requests: int = 20) -> pa.Table:
     for request in range(num_requests):
         for position in range(6):
             is_liked = position % 2 == request % 2
-            rows.append({
-                "request_id": f"request-{request}", "user_id": f"user-{request}", "surface": "home",
-                "served_time_ms": NOW_MS - 50_000_000, "pin_id": pin_id(position), "position": position, "score": 0.0,
-                "clicked": False, "saved": is_liked, "hidden": not is_liked, "long_viewed": False, "shared": False,
-                "converted": False,
-            })
+            rows.append(
+                {
+                    "request_id": f"request-{request}",
+                    "user_id": f"user-{request}",
+                    "surface": "home",
+                    "served_time_ms": NOW_MS - 50_000_000,
+                    "pin_id": pin_id(position),
+                    "position": position,
+                    "score": 0.0,
+                    "clicked": False,
+                    "saved": is_liked,
+                    "hidden": not is_liked,
+                    "long_viewed": False,
+                    "shared": False,
+                    "converted": False,
+                }
+            )
     return pa.Table.from_pylist(rows)
-
-

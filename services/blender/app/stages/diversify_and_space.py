@@ -54,15 +54,18 @@ def make_slate(state: FeedState, features: PinFeatures) -> Slate:
 
 def _outcomes(state: FeedState, slate: Slate) -> Sequence[Outcome]:
     first = state.cursor.position
-    columns = zip(
-        slate.order_T.tolist(), slate.bonus_T.tolist(), slate.penalty_T.tolist(), slate.moved_by, strict=True
-    )
+    columns = zip(slate.order_T.tolist(), slate.bonus_T.tolist(), slate.penalty_T.tolist(), slate.moved_by, strict=True)
     outcomes = []
     for place, (index, bonus, penalty, moved_by) in enumerate(columns):
         candidate = state.candidates[index]
         is_moved = candidate.rank_by_score != first + place
-        outcomes.append(Outcome(
-            candidate, position=first + place, diversity_bonus=bonus, spacing_penalty=penalty,
-            moved_by=moved_by if is_moved else "",
-        ))
+        outcomes.append(
+            Outcome(
+                candidate,
+                position=first + place,
+                diversity_bonus=bonus,
+                spacing_penalty=penalty,
+                moved_by=moved_by if is_moved else "",
+            )
+        )
     return outcomes

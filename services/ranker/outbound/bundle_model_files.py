@@ -24,7 +24,9 @@ EVALUATION = "evaluation.json"
 
 
 def ranker_files(
-    model: HistoryRanker, platt_by_head: Mapping[str, Platt], golden: Mapping[str, AnyArray],
+    model: HistoryRanker,
+    platt_by_head: Mapping[str, Platt],
+    golden: Mapping[str, AnyArray],
     evaluation: Mapping[str, Any],
 ) -> dict[str, bytes]:
     """Everything a leaf needs. `golden` is one request's prepared tensors, without a request axis."""
