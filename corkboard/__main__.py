@@ -4,6 +4,7 @@ import sys
 from collections.abc import Callable
 
 import typer
+from rich.markup import escape
 
 from chassis.errors import CorkboardError
 from corkboard.commands import data, definitions, doctor, evaluation, feeds, quota, running, showcase, traces
@@ -51,7 +52,7 @@ def main() -> None:
     try:
         build()()
     except CorkboardError as error:
-        Output().remarks.print(f"[bold red]error[/bold red] {error.message}", soft_wrap=True)
+        Output().remarks.print(f"[bold red]error[/bold red] {escape(error.message)}", soft_wrap=True)
         sys.exit(EXIT_CODES.get(error.status, 1))
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from google.protobuf.json_format import MessageToDict
 from rich.console import Group, RenderableType
+from rich.markup import escape
 
 from corkboard.commands.output import table
 from corkboard.session import Session
@@ -60,7 +61,7 @@ class Feed:
         drawn = table(
             f"feed · request {self.response.request_id} · trace {self.response.trace_id}", columns, rows, ("", "score")
         )
-        missing = [f"[yellow]degraded[/yellow] {line}" for line in self.degradations()]
+        missing = [f"[yellow]degraded[/yellow] {escape(line)}" for line in self.degradations()]
         return Group(drawn, *missing)
 
 

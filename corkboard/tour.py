@@ -5,6 +5,7 @@ import time
 import uuid
 
 from rich.console import Group, RenderableType
+from rich.markup import escape
 
 from chassis import tracing
 from chassis.errors import DeadlineExceeded
@@ -41,7 +42,7 @@ async def tour(session: Session, home: Home, person: str, output: Output) -> Non
     after = await _feed(session, person)
     total_ms = (time.monotonic() - start_s) * 1000
     say(
-        f"\n{person} saved [bold]{before.title(saved)}[/bold] ({before.topics(saved)}); "
+        f"\n{person} saved [bold]{escape(before.title(saved))}[/bold] ({escape(before.topics(saved))}); "
         f"readable after {readable_ms:.0f} ms; the next feed came {total_ms:.0f} ms after the click\n"
     )
     why = await feed_client.explain(session, after.response.request_id, ())

@@ -37,7 +37,10 @@ def compile_(folder: Folder = None, json_: Json = False) -> None:
 
 @app.command()
 def diff(folder: Folder = None, json_: Json = False) -> None:
-    """Compile, and show what would change against what is active."""
+    """Compile, and show what would change against what is active.
+
+    Example: corkboard definitions diff
+    """
     release = releases.compile_to_bundle(str(_store_uri()), folder)
     active = _active()
     store = BundleStore(str(_store_uri()))

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import psutil
 import typer
+from rich.text import Text
 
 from corkboard.commands.output import Json, Output, table
 from corkboard.commands.running import is_running
@@ -56,7 +57,8 @@ def doctor(json_: Json = False) -> None:
     """
     checks: tuple[Callable[[], Finding], ...] = (_python, _wheels, _ports, _memory, _disk, _home)
     findings = [check() for check in checks]
-    rows = [("ok" if item.holds else "[red]problem[/red]", item.check, item.found, item.advice) for item in findings]
+    words = {True: "ok", False: Text("problem", style="red")}
+    rows = [(words[item.holds], item.check, item.found, item.advice) for item in findings]
     Output(json_).result(
         [asdict(item) for item in findings], lambda: table("doctor", ("", "check", "found", "do"), rows)
     )

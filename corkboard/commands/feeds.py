@@ -6,7 +6,7 @@ import uuid
 from typing import Annotated, Any
 
 import typer
-from google.protobuf.json_format import MessageToDict
+from google.protobuf.json_format import MessageToDict, ParseDict, ParseError
 from rich.console import Group, RenderableType
 
 from chassis.errors import Invalid
@@ -29,7 +29,7 @@ def feed(
     surface: Annotated[str, typer.Option(help="home, related or search.")] = "home",
     subject: Annotated[str, typer.Option(help="The pin that a related feed is about.")] = "",
     query: Annotated[str, typer.Option(help="What a search feed is for.")] = "",
-    page_size: Annotated[int, typer.Option(help="1 to 100.")] = 20,
+    page_size: Annotated[int, typer.Option(min=1, max=100, help="How many pins.")] = 20,
     page_token: Annotated[str, typer.Option(help="From the page before.")] = "",
     explain: Annotated[bool, typer.Option("--explain", help="Also show why.")] = False,
     zone: Zone = "",
@@ -106,7 +106,7 @@ def explain(
 def sequence(
     user: User,
     name: Annotated[str, typer.Argument(help="A sequence definition's name.")] = "engagement",
-    max_events: Annotated[int, typer.Option(help="Newest first cut; 0 = all.")] = 20,
+    max_events: Annotated[int, typer.Option(min=0, max=100_000, help="Newest first cut; 0 = all.")] = 20,
     zone: Zone = "",
     json_: Json = False,
 ) -> None:
@@ -142,7 +142,11 @@ def preview(
     fields = json.loads(_json_object(event_json))
     attributes = fields.pop("attributes", {})
     defaults = {"event_id": "preview", "event_time_ms": time.time_ns() // 1_000_000, "surface": "home"}
-    event = ingest_pb2.Event(**(defaults | fields), attributes_json=json.dumps(attributes).encode())
+    try:
+        event = ParseDict(defaults | fields, ingest_pb2.Event())
+    except ParseError as error:
+        raise Invalid(f"not an event: {str(error).splitlines()[0]}") from error
+    event.attributes_json = json.dumps(attributes).encode()
     request = enrich_pb2.PreviewEventRequest(event=event)
     stub = enrich_pb2_grpc.EnrichServiceStub
     answer = run(_endpoints(), lambda session: session.call("enrich", stub, "PreviewEvent", request))

@@ -8,8 +8,10 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console, RenderableType
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
+from rich.text import Text
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of tables.")]
 
@@ -31,7 +33,7 @@ class Output:
 
     def say(self, text: str) -> None:
         """A remark on how it goes."""
-        self.remarks.print(f"[dim]·[/dim] {text}")
+        self.remarks.print(f"[dim]·[/dim] {escape(text)}")
 
     @contextmanager
     def progress(self, what: str, total: int) -> Iterator[Callable[[int], None]]:
@@ -53,12 +55,12 @@ class Output:
 
 
 def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]], right: Sequence[str] = ()) -> Table:
-    """A plain table; columns named in `right` are right-aligned."""
-    drawn = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
+    """A plain table; columns named in `right` are right-aligned. Brackets in cells are shown, not read as markup."""
+    drawn = Table(title=escape(title), title_justify="left", box=None, pad_edge=False, header_style="bold")
     for column in columns:
         drawn.add_column(column, justify="right" if column in right else "left", overflow="fold")
     for row in rows:
-        drawn.add_row(*(str(cell) for cell in row))
+        drawn.add_row(*(cell if isinstance(cell, Text) else escape(str(cell)) for cell in row))
     return drawn
 
 

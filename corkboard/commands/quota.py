@@ -18,6 +18,7 @@ app = typer.Typer(no_args_is_help=True, help="Rate limits: create, validate, app
 Key = Annotated[
     str, typer.Argument(help="team/service/method/tenant, such as surface/blender/GetFeed/default; * = any.")
 ]
+Version = Annotated[int, typer.Option(min=0, help="Which version; 0 = the newest.")]
 Why = Annotated[str, typer.Option(help="Reason, kept in the audit record.")]
 Actor = Annotated[str, typer.Option(help="Who asks; your login name when left out.")]
 
@@ -57,8 +58,11 @@ def create(
 
 
 @app.command()
-def validate(key: Key, version: int = 0, actor: Actor = "", json_: Json = False) -> None:
-    """Check a draft; violations are listed."""
+def validate(key: Key, version: Version = 0, actor: Actor = "", json_: Json = False) -> None:
+    """Check a draft; violations are listed.
+
+    Example: corkboard quota validate surface/blender/GetFeed/default
+    """
     answer = _call("ValidateRule", _ref(key, version, actor, ""))
     if answer.violations:
         rows = [(violation.field, violation.message) for violation in answer.violations]
@@ -69,21 +73,30 @@ def validate(key: Key, version: int = 0, actor: Actor = "", json_: Json = False)
 
 
 @app.command()
-def approve(key: Key, version: int = 0, why: Why = "", actor: Actor = "", json_: Json = False) -> None:
-    """Approve a validated rule."""
+def approve(key: Key, version: Version = 0, why: Why = "", actor: Actor = "", json_: Json = False) -> None:
+    """Approve a validated rule.
+
+    Example: corkboard quota approve surface/blender/GetFeed/default --why "load test"
+    """
     request = quota_pb2.ApproveRuleRequest(ref=_ref(key, version, actor, why))
     _show([_call("ApproveRule", request).rule_version], json_)
 
 
 @app.command()
-def publish(key: Key, version: int = 0, why: Why = "", actor: Actor = "", json_: Json = False) -> None:
-    """Publish an approved rule: every process enforces it within a second."""
+def publish(key: Key, version: Version = 0, why: Why = "", actor: Actor = "", json_: Json = False) -> None:
+    """Publish an approved rule: every process enforces it within a second.
+
+    Example: corkboard quota publish surface/blender/GetFeed/default
+    """
     _show([_call("PublishRule", _ref(key, version, actor, why)).rule_version], json_)
 
 
 @app.command()
-def revoke(key: Key, version: int = 0, why: Why = "", actor: Actor = "", json_: Json = False) -> None:
-    """Take a rule out of force."""
+def revoke(key: Key, version: Version = 0, why: Why = "", actor: Actor = "", json_: Json = False) -> None:
+    """Take a rule out of force.
+
+    Example: corkboard quota revoke surface/blender/GetFeed/default
+    """
     _show([_call("RevokeRule", _ref(key, version, actor, why)).rule_version], json_)
 
 
@@ -91,13 +104,19 @@ def revoke(key: Key, version: int = 0, why: Why = "", actor: Actor = "", json_: 
 def list_rules(
     prefix: Annotated[str, typer.Argument(help="Only keys that begin so.")] = "", json_: Json = False
 ) -> None:
-    """Newest version of each rule."""
+    """Newest version of each rule.
+
+    Example: corkboard quota list surface/blender
+    """
     _show(_call("ListRules", quota_pb2.ListRulesRequest(key_prefix=prefix)).rule_versions, json_)
 
 
 @app.command()
 def history(key: Key, json_: Json = False) -> None:
-    """Who changed a rule, when and why."""
+    """Who changed a rule, when and why.
+
+    Example: corkboard quota history surface/blender/GetFeed/default
+    """
     answer = _call("History", quota_pb2.RuleRef(key=key))
     rows = [(item.time_ms, item.actor, item.action, item.after.version, item.why) for item in answer.records]
     data = MessageToDict(answer, preserving_proto_field_name=True)
@@ -106,7 +125,10 @@ def history(key: Key, json_: Json = False) -> None:
 
 @app.command()
 def usage(prefix: Annotated[str, typer.Argument(help="Only keys that begin so.")] = "", json_: Json = False) -> None:
-    """What was admitted and refused, by window."""
+    """What was admitted and refused, by window.
+
+    Example: corkboard quota usage surface/blender
+    """
     request = quota_pb2.QueryUsageRequest(key_prefix=prefix)
     answer = run(
         Endpoints.of_running(Home.from_environment()),

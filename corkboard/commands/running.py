@@ -120,7 +120,10 @@ def start_detached(home: Home, options: Options, say: Callable[[str], None]) -> 
 
 
 def down(json_: Json = False) -> None:
-    """Stop everything that runs from this folder."""
+    """Stop everything that runs from this folder.
+
+    Example: corkboard down
+    """
     output, home = Output(json_), Home.from_environment()
     run = RunFile.read(home.state_file)
     if run is None:
@@ -135,7 +138,10 @@ def down(json_: Json = False) -> None:
 
 
 def status(json_: Json = False) -> None:
-    """Show every process: whether it is ready, its address, memory and restarts."""
+    """Show every process: whether it is ready, its address, memory and restarts.
+
+    Example: corkboard status --json
+    """
     output = Output(json_)
     report = ask(Home.from_environment().control_socket, "status")
     output.result(report, lambda: _status_table(report))
@@ -163,12 +169,18 @@ def logs(
 
 
 def stop(name: Name) -> None:
-    """Stop one process and keep it stopped, to see how the others live without it."""
+    """Stop one process and keep it stopped, to see how the others live without it.
+
+    Example: corkboard stop cg
+    """
     ask(Home.from_environment().control_socket, "stop", name=name)
 
 
 def start(name: Name) -> None:
-    """Start a process that was stopped."""
+    """Start a process that was stopped.
+
+    Example: corkboard start cg
+    """
     ask(Home.from_environment().control_socket, "start", name=name)
 
 

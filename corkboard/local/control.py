@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from chassis.errors import NotFound, Unavailable
+from chassis.errors import CorkboardError, NotFound, Unavailable
 
 Handler = Callable[[Mapping[str, Any]], Mapping[str, Any]]
 MAX_LINE_BYTES = 1 << 20
@@ -49,15 +49,16 @@ class ControlServer:
         with connection, connection.makefile("rwb") as stream:
             try:
                 reply = dict(self._handle(json.loads(stream.readline(MAX_LINE_BYTES))))
-            except (ValueError, KeyError, NotFound) as error:
-                reply = {"error": str(error)}
+            except (ValueError, KeyError, CorkboardError) as error:
+                reply = {"error": str(error), "status": getattr(error, "status", NotFound.status)}
             stream.write(json.dumps(reply).encode() + b"\n")
 
 
 def ask(path: Path, verb: str, **arguments: Any) -> dict[str, Any]:
     """Send one request.
 
-    Raises: Unavailable when no supervisor listens, NotFound when it does not know what was named.
+    Raises: Unavailable when no supervisor listens or a server does not start, NotFound when it does not know what
+    was named.
     """
     try:
         with socket.socket(socket.AF_UNIX) as connection:
@@ -70,5 +71,5 @@ def ask(path: Path, verb: str, **arguments: Any) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         raise Unavailable("Corkboard is not running here; start it with: corkboard up") from error
     if "error" in reply:
-        raise NotFound(reply["error"])
+        raise (Unavailable if reply["status"] == Unavailable.status else NotFound)(reply["error"])
     return reply

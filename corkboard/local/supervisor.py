@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from chassis.errors import NotFound, Unavailable
+from chassis.errors import Invalid, NotFound, Unavailable
 from corkboard.local import probes
 from corkboard.local.control import ControlServer
 from corkboard.local.home import Home
@@ -263,5 +263,8 @@ def _row(name: str, state: str, pid: int | None, address: str, num_restarts: int
 
 
 def parse_zones(text: str) -> Sequence[str]:
-    """`"a,b,c"` → its unique names in order."""
-    return tuple(dict.fromkeys(zone.strip() for zone in text.split(",") if zone.strip()))
+    """`"a,b,c"` → its unique names in order. Raises: Invalid when there is none."""
+    zones = tuple(dict.fromkeys(zone.strip() for zone in text.split(",") if zone.strip()))
+    if not zones:
+        raise Invalid(f"no zone in {text!r}; give names such as az-a,az-b")
+    return zones

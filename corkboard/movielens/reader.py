@@ -44,6 +44,8 @@ class MovieLens:
         """Raises: NotFound when a file is missing, Invalid when a line does not fit."""
         inter, item = _one_file(folder, ".inter"), _one_file(folder, ".item")
         ratings = sorted(_ratings(inter), key=lambda rating: (rating.time_s, rating.event_id))
+        if not ratings:
+            raise Invalid(f"{inter.name} holds no rating")
         return cls(ratings, list(_pins(item, now_ms)))
 
     def held_out(self) -> dict[str, Rating]:
@@ -86,7 +88,7 @@ def _one_file(folder: Path, suffix: str) -> Path:
 def _rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
     with path.open(encoding="utf-8", newline="") as lines:
         reader = csv.reader(lines, delimiter="\t", quoting=csv.QUOTE_NONE)
-        header = [name.split(":")[0] for name in next(reader)]
+        header = [name.split(":")[0] for name in next(reader, [])]
         for number, row in enumerate(reader, start=2):
             if len(row) != len(header):
                 raise Invalid(f"{path.name} line {number}: {len(row)} columns where {len(header)} are expected")

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from corkboard.world import pictures
-from corkboard.world.past import ACTIONS, BOT_SHARE, Session, make_past, person_id
+from corkboard.world.past import ACTIONS, BOT_SHARE, Session, in_order_of_arrival, make_past, person_id
 from corkboard.world.pins import AD_SHARE, DUPLICATE_SHARE, RISKY_SHARE, make_pins, pin_id
 from corkboard.world.truth import DAY_MS, DIMENSION, Truth, WorldSize, make_truth
 from corkboard.world.vocabulary import TOPICS
@@ -172,3 +172,16 @@ def test_a_picture_is_the_same_for_the_same_seed() -> None:
 def test_the_smallest_worlds_that_can_be_asked_for_have_a_past(num_pins: int) -> None:
     size = replace(TINY, num_pins=num_pins, num_people=5)
     assert list(make_past(size, make_truth(size), NOW_MS))
+
+
+def test_a_few_events_arrive_hours_late_and_none_is_lost() -> None:
+    size = WorldSize(num_pins=200, num_people=20, num_sessions_per_person=20)
+    past = list(make_past(size, make_truth(size), NOW_MS))
+    events = [event for one in past for event in one.events]
+    arrived = in_order_of_arrival(events, size.seed)
+    newest_ms, num_late = 0, 0
+    for event in arrived:
+        num_late += event.event_time_ms < newest_ms - 600_000
+        newest_ms = max(newest_ms, event.event_time_ms)
+    assert 0 < num_late < len(events) * 0.05
+    assert sorted(e.event_id for e in arrived) == sorted(e.event_id for e in events)

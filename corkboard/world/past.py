@@ -1,7 +1,7 @@
 """Simulates weeks of sessions: what was shown, what people did with it, late events, bots and rare conversions."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +14,7 @@ from protos.ingest.v1 import ingest_pb2
 
 BOT_SHARE = 0.01
 LATE_SHARE = 0.02
+LATE_MS = 3 * 3_600_000
 SHORTLIST = 120  # pins the old recommender looked at for one session
 ACTIONS = ("click", "long_view", "save", "share", "hide", "conversion")
 
@@ -45,11 +46,22 @@ def make_past(size: WorldSize, truth: Truth, now_ms: int) -> Iterator[Session]:
         yield _session(random, truth, number, int(person), share, shown, now_ms - int(age_ms), person < num_bots)
 
 
+def in_order_of_arrival(events: Iterable[ingest_pb2.Event], seed: int) -> list[ingest_pb2.Event]:
+    """Mostly in the order in which things happened; a few events come hours late."""
+    listed = list(events)
+    random = np.random.default_rng(seed)
+    is_late = random.random(len(listed)) < LATE_SHARE
+    delay_ms = np.where(is_late, random.exponential(LATE_MS, len(listed)), 0.0)
+    order = np.argsort(np.array([event.event_time_ms for event in listed]) + delay_ms, kind="stable")
+    return [listed[index] for index in order]
+
+
 def _old_recommender(
     random: np.random.Generator, truth: Truth, person: int, share: float, popularity_P: npt.NDArray[np.float64], k: int
 ) -> npt.NDArray[np.int64]:
     """A mediocre feed: half by a noisy guess of taste, half by popularity and chance; so logs have both labels."""
-    shortlist = random.choice(len(popularity_P), SHORTLIST, p=popularity_P / popularity_P.sum(), replace=False)
+    num_pins = len(popularity_P)
+    shortlist = random.choice(num_pins, min(SHORTLIST, num_pins), p=popularity_P / popularity_P.sum(), replace=False)
     guess = truth.affinity(person, shortlist, share) + random.normal(0, 0.3, len(shortlist))
     best = shortlist[np.argsort(-guess)[: k // 2]]
     rest = random.permutation(np.setdiff1d(shortlist, best))[: k - len(best)]
@@ -95,8 +107,8 @@ def _reactions(
 ) -> Iterator[ingest_pb2.Event]:
     """A person's reactions to one pin; probabilities follow the liking."""
     for action in _drawn(random, like, is_bot):
-        late_ms = int(random.exponential(DAY_MS / 8)) if random.random() < LATE_SHARE or action == "conversion" else 0
-        at_ms = time_ms + 1_500 + (0 if action != "conversion" else min(late_ms, 120_000))
+        delay_ms = min(120_000, int(random.exponential(60_000))) if action == "conversion" else 0
+        at_ms = time_ms + 1_500 + delay_ms
         attributes = _attributes(random, action, like)
         yield ingest_pb2.Event(
             event_id=f"{request_id}-{pin}-{action}",

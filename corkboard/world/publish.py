@@ -13,7 +13,7 @@ from corkboard.publishing import publish_events, publish_pins
 from corkboard.readable import wait_for_events, wait_for_pins
 from corkboard.session import Session
 from corkboard.world.past import Session as PastSession
-from corkboard.world.past import make_past
+from corkboard.world.past import in_order_of_arrival, make_past
 from corkboard.world.pins import make_pins
 from corkboard.world.truth import WorldSize, make_truth
 from protos import topics
@@ -31,7 +31,7 @@ async def publish_world(session: Session, size: WorldSize, output: Output) -> di
     truth = await asyncio.to_thread(make_truth, size)
     pins = await asyncio.to_thread(lambda: list(make_pins(size, truth, now_ms)))
     past = await asyncio.to_thread(lambda: list(make_past(size, truth, now_ms)))
-    events = sorted((event for one in past for event in one.events), key=lambda event: event.event_time_ms)
+    events = in_order_of_arrival((event for one in past for event in one.events), size.seed)
     with output.progress("pins", len(pins)) as advance:
         published_pins = await publish_pins(session, pins, advance)
     await wait_for_pins(session, [pin.pin_id for pin in pins[-50:]])
