@@ -22,6 +22,8 @@ from protos.tables import table_to_batch
 
 PAGE_SIZE = 10
 READABLE_WITHIN_S = 2.0
+WARM_WITHIN_S = 10.0
+WARM_POLL_S = 0.5
 TRACE_WITHIN_S = 8.0
 POLL_S = 0.02
 
@@ -32,7 +34,7 @@ async def tour(session: Session, home: Home, person: str, output: Output) -> Non
     Raises: DeadlineExceeded when the save is not readable within two seconds.
     """
     say = output.console.print
-    before = await _feed(session, person)
+    before = await _first_feed(session, person)
     say(before.draw())
     saved = _pin_to_save(before)
     start_s = time.monotonic()
@@ -51,6 +53,16 @@ async def tour(session: Session, home: Home, person: str, output: Output) -> Non
     say("\nThe trace of that feed, joined to the trace of the save:")
     say(draw(trace))
     say(_next_commands(person, after, saved))
+
+
+async def _first_feed(session: Session, person: str) -> feed_client.Feed:
+    """Services that have just started may not have found each other yet: ask again for a few seconds."""
+    give_up_s = time.monotonic() + WARM_WITHIN_S
+    while True:
+        feed = await _feed(session, person)
+        if not feed.response.degradations or time.monotonic() > give_up_s:
+            return feed
+        await asyncio.sleep(WARM_POLL_S)
 
 
 async def _feed(session: Session, person: str) -> feed_client.Feed:

@@ -96,9 +96,7 @@ class BundleStore:
 
     def _release(self, manifest: Manifest, manifest_sha256: str, released_by: str) -> Release:
         uri = self._fs.unstrip_protocol(self._path(manifest.name, manifest.version))
-        return Release(
-            manifest.name, manifest.version, uri, manifest_sha256, manifest.created_time_ms, released_by
-        )
+        return Release(manifest.name, manifest.version, uri, manifest_sha256, manifest.created_time_ms, released_by)
 
     def _put(self, manifest: Manifest, files: Source) -> None:
         target = self._path(manifest.name, manifest.version)

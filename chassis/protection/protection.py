@@ -88,7 +88,12 @@ class Protection:
         self._window_start_ms = now_ms
         windows = [
             UsageWindow(
-                key, start_ms, max(1, now_ms - start_ms), tally.admitted, tally.refused, tally.shadow_refused,
+                key,
+                start_ms,
+                max(1, now_ms - start_ms),
+                tally.admitted,
+                tally.refused,
+                tally.shadow_refused,
                 tally.rule_version,
             )
             for key, tally in self._planner.drain()
@@ -126,12 +131,15 @@ def _refuse(charge: Charge, resource: str, cost: float, wait_s: float) -> None:
     charge.tally.refused += cost
     raise Overloaded(
         f"{resource}: {cost:g} units are over the quota of rule {charge.key}, retry in {wait_s:.3f} s",
-        field=charge.key, reason="quota", retry_after_s=wait_s,
+        field=charge.key,
+        reason="quota",
+        retry_after_s=wait_s,
     )
 
 
 def _bad_cost(resource: str, cost: float, plan: Plan) -> Invalid:
     return Invalid(
         f"{resource}: cost {cost!r} must be in [0, {plan.max_cost:g}], the most its rules admit in a period",
-        field="cost", reason="bad_cost",
+        field="cost",
+        reason="bad_cost",
     )

@@ -301,9 +301,7 @@ async def test_restart_needs_neither_topic_nor_store(world: World) -> None:
     assert world.count("last_good") == 1
 
 
-async def test_start_without_the_topic_uses_the_last_good_copy(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_start_without_the_topic_uses_the_last_good_copy(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("chassis.bundles.watcher.CATCH_UP_S", 0.05)
     await world.release("v1")
     async with watching(world.watcher({"ranker"})):
