@@ -1,5 +1,6 @@
 """What every service has before it has a purpose: traces, metrics, health, Kafka, peers, quota, admin port."""
 
+import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -7,6 +8,7 @@ from chassis.admin import AdminServer
 from chassis.bundles import BundleWatcher
 from chassis.clock import SYSTEM_CLOCK, Clock
 from chassis.config import ServiceConfig, redacted
+from chassis.deadline import Deadline
 from chassis.grpc.admission import ResourceOf
 from chassis.grpc.client import ChannelPool
 from chassis.grpc.limits import MethodLimit, ServerLimits
@@ -28,6 +30,25 @@ class Contracts:
     decode_rule: Callable[[bytes], Rule]
     usage_topic: Topic
     encode_usage: Callable[[UsageWindow], bytes]
+
+
+class Peers:
+    """The channel pools of a process as one part. A pool made after the start is closed with the others."""
+
+    name = "peers"
+
+    def __init__(self) -> None:
+        self.pools: dict[str, ChannelPool] = {}
+
+    async def start(self, tasks: asyncio.TaskGroup) -> None:
+        """Never waits: channels open with the first calls."""
+        for pool in self.pools.values():
+            await pool.start(tasks)
+
+    async def stop(self, deadline: Deadline) -> None:
+        """Close them all."""
+        for pool in self.pools.values():
+            await pool.stop(deadline)
 
 
 class Shell:
@@ -58,13 +79,14 @@ class Shell:
         self.producer: Producer = self.bus.producer()
         self.protection = Protection(clock=clock, metrics=self.metrics)
         self._contracts = contracts
-        self._channels: dict[str, ChannelPool] = {}
+        self._peers = Peers()
 
     def channel(self, target: str) -> ChannelPool:
         """The pool of channels to a peer; the same target gives the same pool."""
-        if target not in self._channels:
-            self._channels[target] = ChannelPool(target, zone=self.config.zone, metrics=self.metrics, clock=self.clock)
-        return self._channels[target]
+        pools = self._peers.pools
+        if target not in pools:
+            pools[target] = ChannelPool(target, zone=self.config.zone, metrics=self.metrics, clock=self.clock)
+        return pools[target]
 
     def grpc_door(
         self,
@@ -87,7 +109,7 @@ class Shell:
 
     def service(self, *, parts: Sequence[Part], doors: Sequence[Part]) -> Service:
         """The whole service, common parts around its own."""
-        common: list[Part] = [self._tracing(), self._admin(parts), self.producer, *self._channels.values()]
+        common: list[Part] = [self._tracing(), self._admin(parts), self.producer, self._peers]
         return Service(
             self.name,
             parts=[*common, *self._quota(), *parts],

@@ -1,6 +1,7 @@
 """Traces: W3C context carried by hand over gRPC metadata and Kafka headers, spans exported over OTLP."""
 
 import asyncio
+import re
 import threading
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
@@ -31,6 +32,10 @@ KINDS = {
 EXPORT_EVERY_MS = 300  # a trace can be looked at within a second of the request
 FLUSH_WITHIN_S = 2.0
 HEADER = "traceparent"
+# W3C Trace Context, level 1: lower-case hex; a version after 00 may have more at its end, ff is none
+TRACEPARENT = re.compile(
+    r"(?P<version>(?!ff)[0-9a-f]{2})-(?P<trace>[0-9a-f]{32})-(?P<span>[0-9a-f]{16})-(?P<flags>[0-9a-f]{2})(?P<more>-.*)?"
+)
 NO_SPAN = nullcontext(trace.INVALID_SPAN)
 
 _provider: TracerProvider | None = None
@@ -176,13 +181,9 @@ def link_from(traceparent: str) -> Link | None:
 
 
 def _span_context(header: str) -> SpanContext | None:
-    parts = header.split("-")
-    if len(parts) < 4 or len(parts[1]) != 32 or len(parts[2]) != 16 or parts[0] == "ff":
+    found = TRACEPARENT.fullmatch(header)
+    if found is None or (found["version"] == "00" and found["more"]):
         return None
-    try:
-        context = SpanContext(
-            int(parts[1], 16), int(parts[2], 16), is_remote=True, trace_flags=TraceFlags(int(parts[3], 16))
-        )
-    except ValueError:
-        return None
+    flags = TraceFlags(int(found["flags"], 16))
+    context = SpanContext(int(found["trace"], 16), int(found["span"], 16), is_remote=True, trace_flags=flags)
     return context if context.is_valid else None

@@ -80,7 +80,7 @@ def test_every_quick_command_speaks_json(house: House, command: tuple[str, ...])
 
 def test_an_unknown_pin_user_or_request_is_one_line_and_an_exit_code(house: House) -> None:
     for command, code in (
-        (("explain", "no-such-request"), 3),
+        (("explain", "00000000000000000000000000000000"), 3),
         (("sequence", PERSON, "dreams"), 3),
         (("feed", PERSON, "--surface", "moon"), 2),
         (("feed", PERSON, "--surface", "related", "--subject", "pin-999999"), None),

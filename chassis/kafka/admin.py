@@ -8,10 +8,11 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
 
 from chassis.errors import Unavailable
-from chassis.kafka.connection import Connection, missing_topics
+from chassis.kafka.connection import Connection, disconnect, missing_topics
 from chassis.kafka.topic import Topic
 
 VISIBLE_WITHIN_S = 10.0
+CLOSE_WITHIN_S = 2.0
 POLL_S = 0.1
 
 
@@ -45,7 +46,7 @@ async def end_offsets(connection: Connection, topics: Sequence[Topic]) -> dict[t
     except (KafkaError, OSError) as error:
         raise Unavailable(f"end offsets could not be read: {type(error).__name__}: {error}") from error
     finally:
-        await client.stop()
+        await disconnect(client, CLOSE_WITHIN_S)
     return {(one.topic, one.partition): offset for one, offset in ends.items()}
 
 
@@ -66,6 +67,9 @@ def _check(topic_errors: Sequence[Sequence[object]]) -> None:
 
 
 async def _until_visible(connection: Connection, topics: Sequence[Topic]) -> None:
-    async with asyncio.timeout(VISIBLE_WITHIN_S):
-        while await missing_topics(connection, topics):
-            await asyncio.sleep(POLL_S)
+    try:
+        async with asyncio.timeout(VISIBLE_WITHIN_S):
+            while await missing_topics(connection, topics):
+                await asyncio.sleep(POLL_S)
+    except TimeoutError as error:
+        raise Unavailable(f"created topics were not visible after {VISIBLE_WITHIN_S:.0f} s") from error

@@ -50,7 +50,8 @@ class Producer(Part, Protocol):
     ) -> None:
         """Return when all replicas have the record; the current trace travels in its headers.
 
-        Raises: Unavailable when that takes longer than the producer's limit (the record may still arrive).
+        Raises: Unavailable when that takes longer than the producer's limit (the record may still arrive); Invalid
+        when Kafka will never take it: too large, or without a key in a compacted topic.
         """
         ...
 
@@ -84,7 +85,7 @@ class Bus(Protocol):
         ...
 
     def pipeline(self, name: str, topics: Sequence[Topic], group: str, handle: Handle) -> Part:
-        """Like `consumer`, on Faust; `handle` gets one record at a time."""
+        """Like `consumer`, on Faust: `handle` gets the few records of one partition that wait, in order."""
         ...
 
     async def ensure_topics(self, topics: Sequence[Topic], replication: int = 1) -> None:

@@ -1,13 +1,14 @@
 """Where Kafka is and who we are to it; settings every client of ours shares."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
+from chassis.deadline import Deadline
 from chassis.errors import Unavailable
 from chassis.kafka.topic import Topic
 
@@ -15,6 +16,7 @@ REQUEST_TIMEOUT_MS = 12_000  # above the session: a join may wait for the whole 
 SESSION_TIMEOUT_MS = 10_000  # a dead member's partitions move after it
 HEARTBEAT_MS = 500  # makes a rebalance last half a second and not three
 RETRY_S = 0.5
+MIN_CLOSE_S = 0.2
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,34 @@ class Connection:
         }
 
 
+async def disconnect(client: Any, within_s: float) -> str:
+    """Stop a consumer or producer of aiokafka within a limit; returns what went wrong, or nothing.
+
+    While the broker is away, aiokafka's own `stop` takes for ever, or raises the CancelledError of a task of its own,
+    which its caller would take for a cancel of itself, and leaves its group membership and connections open.
+    """
+    give_up = Deadline.after(max(0.1, within_s))
+    trouble = await _bounded(client.stop, give_up)
+    if trouble:
+        for name in ("_coordinator", "_client"):  # there is no public way to what `stop` has left
+            if (left := getattr(client, name, None)) is not None:
+                await _bounded(left.close, give_up)
+    return trouble
+
+
+async def _bounded(close: Callable[[], Awaitable[Any]], give_up: Deadline) -> str:
+    closing = asyncio.ensure_future(close())
+    await asyncio.wait({closing}, timeout=max(MIN_CLOSE_S, give_up.remaining_s()))
+    if not closing.done():
+        closing.cancel()
+        await asyncio.wait({closing}, timeout=MIN_CLOSE_S)
+        return "took too long"
+    if closing.cancelled():
+        return "cut by aiokafka"
+    error = closing.exception()
+    return f"{type(error).__name__}: {error}" if error is not None else ""
+
+
 async def missing_topics(connection: Connection, topics: Sequence[Topic]) -> list[str]:
     """Names of `topics` that Kafka does not have. Raises: Unavailable."""
     admin = AIOKafkaAdminClient(**connection.client("admin"))
@@ -69,7 +99,7 @@ async def missing_topics(connection: Connection, topics: Sequence[Topic]) -> lis
     return [topic.name for topic in topics if topic.name not in known]
 
 
-async def wait_for_topics(connection: Connection, topics: Sequence[Topic], say: Any) -> None:
+async def wait_for_topics(connection: Connection, topics: Sequence[Topic], say: Callable[[str], None]) -> None:
     """Return when Kafka is there and has all `topics`; `say(why)` hears what is waited for."""
     while True:
         try:

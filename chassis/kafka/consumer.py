@@ -1,8 +1,7 @@
 """A member of a consumer group that acknowledges after the effect, partition by partition."""
 
 import asyncio
-import contextlib
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.errors import KafkaError
@@ -11,18 +10,19 @@ from aiokafka.structs import ConsumerRecord
 from chassis.clock import Clock
 from chassis.deadline import Deadline
 from chassis.health import Health
-from chassis.kafka.connection import Connection, wait_for_topics
+from chassis.kafka.connection import Connection, disconnect, wait_for_topics
 from chassis.kafka.handling import Handle, Handler
 from chassis.kafka.parking import Parker
-from chassis.kafka.record import Record, text_headers
+from chassis.kafka.progress import Progress
+from chassis.kafka.record import record_of
 from chassis.kafka.topic import Topic
 from chassis.logs import get_logger
 from chassis.metrics import Metrics
 
 COMMIT_EVERY_S = 0.5  # repeats after a crash: what was handled within it
+COMMIT_WITHIN_S = 4.0  # aiokafka tries for ever; the loop must go on, and a revoke must end before the session does
 POLL_MS = 200
-REVOKE_GRACE_S = 5.0  # below the rebalance timeout of 10 s
-STALLED_AFTER_S = 15.0
+REVOKE_GRACE_S = 5.0  # with a commit below the rebalance timeout of 10 s
 RESTART_PAUSE_S = 1.0
 
 StartOffsets = Callable[[], Awaitable[Mapping[tuple[str, int], int]]]
@@ -56,40 +56,40 @@ class BatchConsumer:
         self._max_records = max_records
         self._start_offsets = start_offsets
         self._handler = Handler(name, handle, parker, metrics, clock, self._note)
-        self._age = metrics.gauge(
-            "kafka_fetch_age_seconds", "Seconds since Kafka last answered a fetch.", ("consumer",)
-        )
+        self._progress = Progress(name, connection, metrics, health, clock)
         self._lag = metrics.gauge("kafka_consumer_lag_records", "Records behind the end.", ("topic", "partition"))
+        self._readable: set[TopicPartition] = set()
         self._busy: dict[TopicPartition, asyncio.Task[None]] = {}
         self._done: dict[TopicPartition, int] = {}
         self._committed: dict[TopicPartition, int] = {}
         self._client: AIOKafkaConsumer | None = None
-        self._running: asyncio.Task[None] | None = None
+        self._tasks: asyncio.TaskGroup | None = None
+        self._running: list[asyncio.Task[None]] = []
+        self._seeking: asyncio.Task[None] | None = None
         self._log = get_logger(name)
 
     async def start(self, tasks: asyncio.TaskGroup) -> None:
         """Join the group in the background; the health map says when it has."""
         self._health.set(self.name, False, "not yet a member of its group")
+        self._tasks = tasks
         await self._parker.start(tasks)
-        self._running = tasks.create_task(self._run())
+        self._running = [tasks.create_task(self._run(tasks)), tasks.create_task(self._progress.run())]
 
     async def stop(self, deadline: Deadline) -> None:
         """Let work in hand finish within the deadline, commit, leave the group."""
-        running, self._running = self._running, None
-        if running is None:
+        running, self._running = self._running, []
+        if not running:
             return
-        running.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await running
+        await _cut(running)
         await self._finish(list(self._busy), deadline.capped(REVOKE_GRACE_S).remaining_s())
         await self._leave(deadline)
         await self._parker.stop(deadline)
 
-    async def _run(self) -> None:
+    async def _run(self, tasks: asyncio.TaskGroup) -> None:
         while True:
             try:
                 await wait_for_topics(self._connection, self._topics, self._wait)
-                await self._consume()
+                await self._consume(tasks)
             except (KafkaError, OSError) as error:
                 self._wait(f"Kafka: {type(error).__name__}: {error}")
                 await self._finish(list(self._busy), 0.0)
@@ -97,33 +97,36 @@ class BatchConsumer:
                 await self._clock.sleep(RESTART_PAUSE_S)
 
     def _wait(self, why: str) -> None:
+        self._progress.beat()
         self._health.set(self.name, False, why)
 
     def _note(self, why: str) -> None:
+        self._progress.beat()
         self._health.note(f"{self.name} handler", why)
 
-    async def _consume(self) -> None:
+    async def _consume(self, tasks: asyncio.TaskGroup) -> None:
         self._client = AIOKafkaConsumer(**self._connection.member(self.name, self._group))
         self._client.subscribe([topic.name for topic in self._topics], listener=_Listener(self))
         await self._client.start()
+        self._progress.follow(self._client)
         last_commit_s = self._clock.monotonic_s()
         while True:
-            await self._fetch(self._client)
-            self._observe(self._client)
+            await self._fetch(self._client, tasks)
+            self._observe_lag(self._client)
             if self._clock.monotonic_s() - last_commit_s >= COMMIT_EVERY_S:
                 await self._commit(self._client)
                 last_commit_s = self._clock.monotonic_s()
 
-    async def _fetch(self, client: AIOKafkaConsumer) -> None:
+    async def _fetch(self, client: AIOKafkaConsumer, tasks: asyncio.TaskGroup) -> None:
         """Fetch for idle partitions and start their work; when all are busy wait for the first to be done."""
-        idle = [partition for partition in client.assignment() if partition not in self._busy]
+        idle = [partition for partition in self._readable & client.assignment() if partition not in self._busy]
         if not idle:
             await self._pause()
             return
         batches = await client.getmany(*idle, timeout_ms=POLL_MS if not self._busy else 5, max_records=None)
         for partition, records in batches.items():
-            if records and partition in client.assignment():
-                self._busy[partition] = asyncio.create_task(self._work(partition, records))
+            if records and partition in self._readable:
+                self._busy[partition] = tasks.create_task(self._work(partition, records))
 
     async def _pause(self) -> None:
         if self._busy:
@@ -135,28 +138,24 @@ class BatchConsumer:
         try:
             for at in range(0, len(fetched), self._max_records):
                 chunk = fetched[at : at + self._max_records]
-                await self._handler([_record(one) for one in chunk])
+                await self._handler([record_of(one) for one in chunk])
                 self._done[partition] = chunk[-1].offset + 1
         finally:
             self._busy.pop(partition, None)
 
-    async def _commit(self, client: AIOKafkaConsumer) -> None:
+    async def _commit(self, client: AIOKafkaConsumer, within_s: float = COMMIT_WITHIN_S) -> None:
         assigned = client.assignment()
         due = {tp: offset for tp, offset in self._done.items() if tp in assigned and self._committed.get(tp) != offset}
         if not due:
             return
         try:
-            await client.commit(due)
+            async with asyncio.timeout(min(within_s, COMMIT_WITHIN_S)):
+                await client.commit(due)
             self._committed.update(due)
-        except KafkaError as error:  # done again after the next rebalance; every effect is idempotent
+        except (KafkaError, TimeoutError) as error:  # tried again; after a rebalance done again: effects are idempotent
             self._log.warning("offsets were not committed", error=f"{type(error).__name__}: {error}")
 
-    def _observe(self, client: AIOKafkaConsumer) -> None:
-        polls = [client.last_poll_timestamp(partition) for partition in client.assignment()]
-        known = [poll for poll in polls if poll]
-        age_s = (self._clock.now_ms() - max(known)) / 1000 if known else 0.0
-        self._age.labels(self.name).set(age_s)
-        self._health.note(f"{self.name} fetch", f"no fetch for {age_s:.0f} s" if age_s > STALLED_AFTER_S else "")
+    def _observe_lag(self, client: AIOKafkaConsumer) -> None:
         for partition in client.assignment():
             end = client.highwater(partition)
             if end is not None and partition in self._done:
@@ -168,23 +167,21 @@ class BatchConsumer:
         if not tasks:
             return
         _, late = await asyncio.wait(tasks, timeout=max(0.01, within_s))
-        for task in late:
-            task.cancel()
-        await asyncio.gather(*late, return_exceptions=True)
+        await _cut(late)
 
     async def _leave(self, deadline: Deadline) -> None:
+        self._progress.follow(None)
+        await self._close_partitions()
         client, self._client = self._client, None
         if client is None:
             return
-        try:
-            async with asyncio.timeout(max(0.1, deadline.remaining_s())):
-                await self._commit(client)
-                await client.stop()
-        except (TimeoutError, KafkaError) as error:
-            self._log.warning("left the group without a goodbye", error=repr(error))
+        await self._commit(client, deadline.remaining_s() / 2)
+        if trouble := await disconnect(client, deadline.remaining_s()):
+            self._log.warning("left the group without a goodbye", error=trouble)
 
     async def revoked(self, partitions: Sequence[TopicPartition]) -> None:
         """Finish and commit before the partitions go to somebody else."""
+        await self._close_partitions()
         await self._finish(partitions, REVOKE_GRACE_S)
         if self._client is not None:
             await self._commit(self._client)
@@ -193,14 +190,37 @@ class BatchConsumer:
             self._committed.pop(partition, None)
 
     async def assigned(self, partitions: Sequence[TopicPartition]) -> None:
-        """Go to the given start offsets, if there are any."""
-        if self._start_offsets is not None and self._client is not None:
-            wanted = await self._start_offsets()
-            for partition in partitions:
-                offset = wanted.get((partition.topic, partition.partition))
-                if offset is not None:
-                    self._client.seek(partition, offset)
+        """Read from the given start offsets, if there are any. aiokafka fetches from committed ones meanwhile and
+        would swallow an error here, so nothing is read from a partition before its place is known."""
+        if self._start_offsets is None:
+            self._open(partitions)
+        elif self._tasks is not None:
+            self._seeking = self._tasks.create_task(self._seek(partitions, self._start_offsets))
+
+    async def _seek(self, partitions: Sequence[TopicPartition], start_offsets: StartOffsets) -> None:
+        while True:
+            try:
+                wanted = await start_offsets()
+                break
+            except Exception as error:  # the consumer loop is an edge: whatever keeps the offsets may be away
+                self._wait(f"start offsets: {type(error).__name__}: {error}")
+                await self._clock.sleep(RESTART_PAUSE_S)
+        for partition in partitions:
+            offset = wanted.get((partition.topic, partition.partition))
+            if offset is not None and self._client is not None:
+                self._client.seek(partition, offset)
+        self._open(partitions)
+
+    def _open(self, partitions: Sequence[TopicPartition]) -> None:
+        self._readable.update(partitions)
         self._health.set(self.name, True)
+
+    async def _close_partitions(self) -> None:
+        """Read nothing more: a rebalance revokes every partition of every member."""
+        self._readable.clear()
+        seeking, self._seeking = self._seeking, None
+        if seeking is not None:
+            await _cut([seeking])
 
 
 class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no types
@@ -214,13 +234,8 @@ class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ha
         await self._consumer.assigned(list(assigned))
 
 
-def _record(record: ConsumerRecord) -> Record:
-    return Record(
-        record.topic,
-        record.partition,
-        record.offset,
-        record.key,
-        record.value,
-        text_headers(record.headers),
-        record.timestamp,
-    )
+async def _cut(tasks: Iterable[asyncio.Task[None]]) -> None:
+    cut = list(tasks)
+    for task in cut:
+        task.cancel()
+    await asyncio.gather(*cut, return_exceptions=True)

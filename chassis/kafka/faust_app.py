@@ -6,20 +6,20 @@ they acknowledge before the effect or cannot be waited for.
 """
 
 import asyncio
-import contextlib
 import shutil
 import tempfile
 from collections.abc import Sequence
 from typing import Any
 
 import faust
-from faust.transport.drivers import aiokafka as driver
+from aiokafka.errors import KafkaError
 from faust.types import TP, EventT, StreamT
 
 from chassis.clock import Clock
 from chassis.deadline import Deadline
 from chassis.errors import Unavailable
 from chassis.health import Health
+from chassis.kafka import faust_transport
 from chassis.kafka.connection import SESSION_TIMEOUT_MS, Connection, wait_for_topics
 from chassis.kafka.handling import Handle, Handler
 from chassis.kafka.parking import Parker
@@ -28,8 +28,9 @@ from chassis.kafka.topic import Topic
 from chassis.metrics import Metrics
 
 START_WITHIN_S = 30.0
-STOP_WITHIN_S = 5.0
+STOP_WITHIN_S = 3.0  # takes 0.1 s while Kafka is there; with FINISH_WITHIN_S below the service's budget
 FINISH_WITHIN_S = 4.0
+RESTART_PAUSE_S = 1.0
 COMMIT_EVERY_S = 0.5
 HEARTBEAT_S = 0.5
 QUEUED_PER_PARTITION = 32  # records; at 10 kB an envelope and 8 partitions about 3 MB
@@ -71,32 +72,30 @@ class FaustPipeline:
         self._workers: dict[TP, asyncio.Task[None]] = {}
         self._in_hand: set[TP] = set()
         self._tasks: asyncio.TaskGroup | None = None
-        self._starting: asyncio.Task[None] | None = None
+        self._running: asyncio.Task[None] | None = None
+        self._is_draining = False
 
     async def start(self, tasks: asyncio.TaskGroup) -> None:
         """Start in the background; the health map says when partitions are assigned."""
         self._health.set(self.name, False, "not yet a member of its group")
         self._tasks = tasks
         await self._parker.start(tasks)
-        self._starting = tasks.create_task(self._start())
+        self._running = tasks.create_task(self._run())
 
     async def stop(self, deadline: Deadline) -> None:
         """Take nothing new, let the effects in hand finish, commit, leave; cut off after a hard limit."""
-        starting, self._starting = self._starting, None
-        if starting is not None:
-            starting.cancel()
-            with contextlib.suppress(asyncio.CancelledError, Exception):
-                await starting
+        running, self._running = self._running, None
+        if running is None:
+            return
+        running.cancel()
+        await asyncio.wait({running}, timeout=STOP_WITHIN_S)
         await self.drain(deadline.capped(FINISH_WITHIN_S).remaining_s())
-        app, self._app = self._app, None
-        if app is not None:
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(app.stop(), max(0.5, deadline.capped(STOP_WITHIN_S).remaining_s()))
+        await self._stop_app(deadline.capped(STOP_WITHIN_S).remaining_s())
         await self._parker.stop(deadline)
-        shutil.rmtree(self._data_dir, ignore_errors=True)
 
     async def drain(self, within_s: float) -> None:
-        """Forget what only waits (it comes again) and wait for what is in hand."""
+        """Forget what only waits (it comes again), take nothing new, and wait for what is in hand."""
+        self._is_draining = True
         for queue in self._queues.values():
             while not queue.empty():
                 queue.get_nowait()
@@ -109,20 +108,46 @@ class FaustPipeline:
         self._workers.clear()
         self._queues.clear()
 
-    async def _start(self) -> None:
-        await wait_for_topics(self._connection, self._topics, lambda why: self._health.set(self.name, False, why))
-        self._app = self._build()
-        await asyncio.wait_for(self._app.start(), START_WITHIN_S)
-        while not self._app.consumer.assignment():
-            await asyncio.sleep(ASSIGNED_POLL_S)
-        self._health.set(self.name, True)
-        await self._watch()
+    def resume(self) -> None:
+        """Hand events on again: partitions are about to be assigned, and read from their committed offsets."""
+        self._is_draining = False
 
-    async def _watch(self) -> None:
+    async def _run(self) -> None:
         """A crashed app ends the service: a supervisor starts it again from the committed offsets."""
-        await self._app.wait_until_stopped()
-        if self._app is not None and self._app.crashed:
-            raise Unavailable(f"{self.name}: the Faust app crashed: {self._app.crash_reason!r}")
+        while True:
+            await wait_for_topics(self._connection, self._topics, self._wait)
+            try:
+                self._app = self._build()
+                await asyncio.wait_for(self._app.start(), START_WITHIN_S)
+                break
+            except (KafkaError, OSError, TimeoutError) as error:  # Kafka has gone again
+                self._wait(f"Kafka: {type(error).__name__}: {error}")
+                await self._stop_app(STOP_WITHIN_S)
+                await asyncio.sleep(RESTART_PAUSE_S)
+        app = self._app
+        is_member = False
+        while not app.should_stop:
+            if not is_member and (app.unassigned or app.consumer.assignment()):
+                is_member = True
+                self._health.set(self.name, True)
+            await asyncio.sleep(ASSIGNED_POLL_S)
+        if app.crashed:
+            raise Unavailable(f"{self.name}: the Faust app crashed: {app.crash_reason!r}")
+
+    def _wait(self, why: str) -> None:
+        self._health.set(self.name, False, why)
+
+    async def _stop_app(self, within_s: float) -> None:
+        """Ask Faust to stop; it swallows a cancel, so what is not over in time is left behind with its thread ended."""
+        app, self._app = self._app, None
+        if app is not None:
+            stopping = asyncio.ensure_future(app.stop())
+            _, late = await asyncio.wait({stopping}, timeout=max(0.5, within_s))
+            if late:
+                stopping.cancel()
+                faust_transport.end(app.transport)
+                await asyncio.wait({stopping}, timeout=faust_transport.CLIENT_STOPS_WITHIN_S)
+        shutil.rmtree(self._data_dir, ignore_errors=True)
 
     def _build(self) -> Any:
         self._data_dir = tempfile.mkdtemp(prefix="faust-")
@@ -147,7 +172,7 @@ class FaustPipeline:
             broker_client_id=f"{self._connection.instance}-{self.name}",
             consumer_auto_offset_reset="earliest",
         )
-        app.transport = _transport(app, self, self._connection.zone)
+        app.transport = faust_transport.transport(app, self, self._connection.zone, FINISH_WITHIN_S)
         for topic in self._topics:
             source = app.topic(
                 topic.name, key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw"
@@ -157,7 +182,8 @@ class FaustPipeline:
 
     async def _consume(self, stream: Any) -> None:
         async for event in stream.noack().events():
-            await self._queue(event.message.tp, stream).put(event)
+            if not self._is_draining:  # else it comes again: it was not acknowledged
+                await self._queue(event.message.tp, stream).put(event)
 
     def _queue(self, partition: TP, stream: StreamT[Any]) -> "asyncio.Queue[EventT[Any]]":
         if partition not in self._queues:
@@ -179,31 +205,6 @@ class FaustPipeline:
                     await stream.ack(event)
             finally:
                 self._in_hand.discard(partition)
-
-
-def _transport(app: Any, pipeline: FaustPipeline, rack: str) -> Any:
-    """Faust's Kafka transport with our rack, and with effects finished and committed before partitions go."""
-
-    class RackThread(driver.AIOKafkaConsumerThread):
-        def _create_worker_consumer(self, transport: Any) -> Any:
-            consumer = super()._create_worker_consumer(transport)
-            consumer._client_rack = rack or None  # noqa: SLF001  # faust has no setting for it
-            return consumer
-
-    class CommitFirst(driver.Consumer):
-        def _new_consumer_thread(self) -> Any:
-            return RackThread(self, loop=self.loop, beacon=self.beacon)
-
-        async def on_partitions_revoked(self, revoked: set[TP]) -> None:
-            self.app.flow_control.suspend()
-            await pipeline.drain(FINISH_WITHIN_S)
-            await self.commit()
-            await super().on_partitions_revoked(revoked)
-
-    class RackTransport(driver.Transport):
-        Consumer = CommitFirst
-
-    return RackTransport(app.conf.broker_consumer, app)
 
 
 def _record(event: EventT[Any]) -> Record:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,6 +16,19 @@ class Record:
     value: bytes | None
     headers: Mapping[str, str]
     timestamp_ms: int
+
+
+def record_of(fetched: Any) -> Record:
+    """What aiokafka fetched, as a Record."""
+    return Record(
+        fetched.topic,
+        fetched.partition,
+        fetched.offset,
+        fetched.key,
+        fetched.value,
+        text_headers(fetched.headers),
+        fetched.timestamp,
+    )
 
 
 def text_headers(pairs: Iterable[tuple[str, bytes | None]] | Mapping[str, bytes]) -> dict[str, str]:

@@ -11,13 +11,14 @@ from aiokafka.errors import KafkaError
 from chassis.deadline import Deadline
 from chassis.errors import CorkboardError, Unavailable
 from chassis.health import Health
-from chassis.kafka.connection import Connection, wait_for_topics
-from chassis.kafka.record import Record, text_headers
+from chassis.kafka.connection import Connection, disconnect, wait_for_topics
+from chassis.kafka.record import Record, record_of
 from chassis.kafka.topic import Topic
 from chassis.logs import get_logger
 from chassis.metrics import Metrics
 
 CATCH_UP_WITHIN_S = 20.0
+CLOSE_WITHIN_S = 2.0
 POLL_MS = 200
 YIELD_EVERY = 200  # records applied before others get the loop
 
@@ -46,14 +47,18 @@ class KafkaTable:
 
         Raises: Unavailable when Kafka or the topic is not there in time; it may be called again.
         """
+        is_whole = False
         try:
             async with asyncio.timeout(CATCH_UP_WITHIN_S):
                 await wait_for_topics(self._connection, [self._topic], self._say)
                 self._client = await self._open()
                 await self._catch_up(self._client)
+            is_whole = True
         except (TimeoutError, KafkaError, OSError) as error:
-            await self._close()
             raise Unavailable(f"{self._topic.name} was not read in {CATCH_UP_WITHIN_S:.0f} s: {self._why}") from error
+        finally:
+            if not is_whole:
+                await self._close()
         self._following = tasks.create_task(self._follow(self._client))
 
     async def stop(self, deadline: Deadline) -> None:
@@ -63,9 +68,7 @@ class KafkaTable:
             following.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await following
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(max(0.1, deadline.remaining_s())):
-                await self._close()
+        await self._close(deadline.remaining_s())
 
     def _say(self, why: str) -> None:
         self._why = why
@@ -97,17 +100,7 @@ class KafkaTable:
         count = 0
         for records in (await client.getmany(timeout_ms=POLL_MS)).values():
             for record in records:
-                await self._apply_one(
-                    Record(
-                        record.topic,
-                        record.partition,
-                        record.offset,
-                        record.key,
-                        record.value,
-                        text_headers(record.headers),
-                        record.timestamp,
-                    )
-                )
+                await self._apply_one(record_of(record))
                 count += 1
                 if count % YIELD_EVERY == 0:
                     await asyncio.sleep(0)
@@ -126,7 +119,7 @@ class KafkaTable:
             words = error.message if isinstance(error, CorkboardError) else repr(error)
             self._log.warning("a record was not applied", offset=record.offset, partition=record.partition, error=words)
 
-    async def _close(self) -> None:
+    async def _close(self, within_s: float = CLOSE_WITHIN_S) -> None:
         client, self._client = self._client, None
         if client is not None:
-            await client.stop()
+            await disconnect(client, min(within_s, CLOSE_WITHIN_S))

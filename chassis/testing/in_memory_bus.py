@@ -13,10 +13,12 @@ from chassis.kafka.bus import Apply, Handle, Part, Producer, Record, StartOffset
 from chassis.kafka.handling import Handler
 from chassis.kafka.parking import parked_headers
 from chassis.kafka.partitioner import murmur2
+from chassis.kafka.producer import check_record
 from chassis.kafka.topic import Topic
 from chassis.metrics import Metrics
 
 POLL_S = 0.002
+FINISH_WITHIN_S = 5.0
 
 
 class InMemoryBus:
@@ -100,8 +102,9 @@ class InMemoryProducer:
         partition: int | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> None:
-        """Raises: Unavailable while the bus is not available."""
+        """Raises: Unavailable while the bus is not available, Invalid for what Kafka would never take."""
         await asyncio.sleep(0)
+        check_record(topic, value, key)
         if not self._bus.is_available:
             raise Unavailable(f"Kafka did not acknowledge a record for {topic.name}", retry_after_s=1.0)
         with tracing.span(f"send {topic.name}", kind="producer"):
@@ -128,23 +131,20 @@ class InMemoryConsumer:
         self._max_records = max_records
         self._start_offsets = start_offsets
         self._handler = Handler(name, handle, self, Metrics(name), SYSTEM_CLOCK, lambda _: None)
-        self._next: dict[tuple[str, int], int] = {}
+        self._is_stopping = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self, tasks: asyncio.TaskGroup) -> None:
         """One task per partition, as the real one."""
-        wanted = await self._start_offsets() if self._start_offsets else {}
-        for topic in self._topics.values():
-            for partition in range(topic.num_partitions):
-                at = wanted.get(
-                    (topic.name, partition), self._bus.committed.get((self._group, topic.name, partition), 0)
-                )
-                self._next[topic.name, partition] = at
-                self._tasks.append(tasks.create_task(self._run(topic.name, partition)))
+        self._is_stopping.clear()
+        self._tasks.append(tasks.create_task(self._open(tasks)))
 
-    async def stop(self, deadline: Deadline) -> None:  # noqa: ARG002
-        """Cut what is in hand; what is not finished comes again."""
+    async def stop(self, deadline: Deadline) -> None:
+        """Let work in hand finish within the deadline; what is not finished comes again."""
         tasks, self._tasks = self._tasks, []
+        self._is_stopping.set()
+        if tasks:
+            await asyncio.wait(tasks, timeout=max(0.01, deadline.capped(FINISH_WITHIN_S).remaining_s()))
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -154,16 +154,32 @@ class InMemoryConsumer:
         topic = self._topics[record.topic].parked
         self._bus.append(topic, record.value, record.key, None, parked_headers(record, error, self.name, attempt))
 
-    async def _run(self, topic: str, partition: int) -> None:
-        while True:
-            at = self._next[topic, partition]
+    async def _open(self, tasks: asyncio.TaskGroup) -> None:
+        wanted = await self._wanted()
+        for topic in self._topics.values():
+            for number in range(topic.num_partitions):
+                spot = (topic.name, number)
+                at = wanted.get(spot, self._bus.committed.get((self._group, *spot), 0))
+                if not self._is_stopping.is_set():
+                    self._tasks.append(tasks.create_task(self._run(topic.name, number, at)))
+
+    async def _wanted(self) -> Mapping[tuple[str, int], int]:
+        while self._start_offsets is not None and not self._is_stopping.is_set():
+            try:
+                return await self._start_offsets()
+            except Exception:  # as the real one: whatever keeps the offsets may be away
+                await asyncio.sleep(POLL_S)
+        return {}
+
+    async def _run(self, topic: str, partition: int, at: int) -> None:
+        while not self._is_stopping.is_set():
             batch = self._bus.logs[topic, partition][at : at + self._max_records] if self._bus.is_available else []
             if not batch:
                 await asyncio.sleep(POLL_S)
                 continue
             await self._handler(batch)
-            self._next[topic, partition] = at + len(batch)
-            self._bus.committed[self._group, topic, partition] = at + len(batch)
+            at += len(batch)
+            self._bus.committed[self._group, topic, partition] = at
 
 
 class InMemoryTable:

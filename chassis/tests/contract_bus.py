@@ -298,13 +298,25 @@ class BusContract:
                 await producer.send(topic, b"new", key=b"8")
                 await eventually(lambda: found[b"8"] == b"new", WITHIN_S)
 
+    async def test_what_kafka_would_never_take_is_invalid_and_harms_no_other(self, bus: Bus) -> None:
+        topic, producer = await make_topic(bus, is_compacted=True), bus.producer()
+        async with running(producer):
+            with pytest.raises(Invalid, match="need a key"):
+                await producer.send(topic, b"x")
+            with pytest.raises(Invalid, match="too large"):
+                await producer.send(topic, bytes(9 << 20), key=b"k")
+            await producer.send(topic, b"good", key=b"k")
+        assert [record.value for record in await read_all(bus, topic)] == [b"good"]
+
     async def test_a_table_of_an_empty_topic_starts(self, bus: Bus) -> None:
         topic = await make_topic(bus, is_compacted=True)
         assert await read_all(bus, topic) == []
 
     async def test_a_record_that_a_table_cannot_apply_hides_no_other(self, bus: Bus) -> None:
-        topic, found = await make_topic(bus, is_compacted=True), []
-        await send(bus, topic, b"bad", b"good")
+        topic, found, producer = await make_topic(bus, is_compacted=True), [], bus.producer()
+        async with running(producer):
+            await producer.send(topic, b"bad", key=b"1")
+            await producer.send(topic, b"good", key=b"2")
 
         async def apply(record: Record) -> None:
             if record.value == b"bad":

@@ -201,7 +201,7 @@ class Receiver(trace_service_pb2_grpc.TraceServiceServicer):  # type: ignore[mis
 
 async def test_spans_reach_an_otlp_receiver_soon_and_the_last_ones_at_stop() -> None:
     receiver, server = Receiver(), grpc.aio.server()
-    trace_service_pb2_grpc.add_TraceServiceServicer_to_server(receiver, server)
+    trace_service_pb2_grpc.add_TraceServiceServicer_to_server(receiver, server)  # type: ignore[no-untyped-call]
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
     async with recording(endpoint=f"http://127.0.0.1:{port}") as metrics:

@@ -82,6 +82,8 @@ def _is_importable(module: str) -> bool:
         return importlib.util.find_spec(module) is not None
     except ModuleNotFoundError:
         return False
+    except ValueError:  # imported already, by a package that replaces its own module, as faust does
+        return True
 
 
 def _ports() -> Finding:
