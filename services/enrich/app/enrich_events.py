@@ -5,9 +5,9 @@ from collections.abc import Sequence
 import pyarrow as pa
 
 from chassis.clock import Clock
+from chassis.record_batches import join
 from sequences.engine.provenance import sign
 from services.enrich.app.engines import EnginePair, Engines
-from services.enrich.domain.envelope import join
 from services.enrich.ports import EnrichedEvents, Parking
 
 

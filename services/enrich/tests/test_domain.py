@@ -5,7 +5,7 @@ from dataclasses import replace
 import pyarrow as pa
 import pytest
 
-from services.enrich.domain.envelope import MAX_ROWS, join
+from chassis.record_batches import MAX_ROWS, join
 from services.enrich.domain.pin import PublishedPin
 from services.enrich.domain.quality import quality_score
 

@@ -3,6 +3,7 @@
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from chassis.kafka.record import Record
+from chassis.record_batches import join
 from protos import topics
 from services.indexer.app.index_events import IndexEvents
 from services.indexer.app.index_feeds import IndexFeeds
@@ -34,8 +35,8 @@ class OnlineConsumer:
         await self._handlers[records[0].topic](records)
 
     async def _events(self, records: Sequence[Record]) -> None:
-        for record in records:
-            await self._index_events(envelope_of(record))
+        for envelope in join([envelope_of(record) for record in records]):
+            await self._index_events(envelope)
 
     async def _feeds(self, records: Sequence[Record]) -> None:
         await self._index_feeds([serving_of(feed_of(record)) for record in records])
