@@ -98,12 +98,21 @@ class Bus(Protocol):
 
 
 class KafkaBus:
-    """The real one. `zone` becomes the consumers' rack, `instance` part of client ids."""
+    """The real one. `zone` becomes the consumers' rack, `instance` part of client ids; a `group_instance_id`, which
+    must outlive a restart, makes static members of groups."""
 
     def __init__(
-        self, bootstrap: str, *, zone: str, instance: str, metrics: Metrics, health: Health, clock: Clock = SYSTEM_CLOCK
+        self,
+        bootstrap: str,
+        *,
+        zone: str,
+        instance: str,
+        metrics: Metrics,
+        health: Health,
+        clock: Clock = SYSTEM_CLOCK,
+        group_instance_id: str = "",
     ) -> None:
-        self._connection = Connection(bootstrap, zone, instance)
+        self._connection = Connection(bootstrap, zone, instance, group_instance_id)
         self._metrics = metrics
         self._health = health
         self._clock = clock

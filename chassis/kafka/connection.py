@@ -21,11 +21,13 @@ MIN_CLOSE_S = 0.2
 
 @dataclass(frozen=True)
 class Connection:
-    """`bootstrap` is host:port, comma-separated; `zone` becomes the consumers' rack."""
+    """`bootstrap` is host:port, comma-separated; `zone` becomes the consumers' rack. `group_instance_id` makes static
+    members: a restart within the session moves no partition, and a scale-down leaves them unread for that long."""
 
     bootstrap: str
     zone: str
     instance: str
+    group_instance_id: str = ""
 
     def client(self, purpose: str) -> dict[str, Any]:
         """Arguments of any aiokafka client."""
@@ -51,6 +53,7 @@ class Connection:
         """Arguments of a member of a group."""
         return self.consumer(purpose) | {
             "group_id": group,
+            "group_instance_id": self.group_instance_id or None,
             "session_timeout_ms": SESSION_TIMEOUT_MS,
             "heartbeat_interval_ms": HEARTBEAT_MS,
             "rebalance_timeout_ms": SESSION_TIMEOUT_MS,

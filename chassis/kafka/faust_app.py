@@ -169,6 +169,7 @@ class FaustPipeline:
             broker_heartbeat_interval=HEARTBEAT_S,
             broker_session_timeout=SESSION_TIMEOUT_MS / 1000,
             broker_request_timeout=SESSION_TIMEOUT_MS / 1000 + 2,
+            consumer_group_instance_id=self._connection.group_instance_id or None,
             broker_client_id=f"{self._connection.instance}-{self.name}",
             consumer_auto_offset_reset="earliest",
         )

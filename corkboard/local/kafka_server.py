@@ -64,9 +64,13 @@ class KafkaServer:
         return self._child is not None and self._child.poll() is None
 
     def start(self) -> None:
-        """Raises: Unavailable with the log's tail."""
+        """Raises: Unavailable with the log's tail; then nothing runs."""
         self.launch()
-        self.wait_ready()
+        try:
+            self.wait_ready()
+        except Unavailable:
+            self.kill()
+            raise
 
     def launch(self) -> None:
         """Start the process and return at once; brokers of one quorum are launched together."""
@@ -98,16 +102,20 @@ class KafkaServer:
 
     def stop(self, timeout_s: float = 15.0) -> None:
         """Ask it to shut down in order; kill it after `timeout_s`."""
+        self.ask_to_stop()
         if self._child is None:
             return
-        if self.is_running():
-            self._child.send_signal(signal.SIGTERM)
-            self._child.send_signal(signal.SIGCONT)
         try:
             self._child.wait(timeout_s)
         except subprocess.TimeoutExpired:
             self._child.kill()
             self._child.wait()
+
+    def ask_to_stop(self) -> None:
+        """Send SIGTERM and return; a paused broker is woken so that it can hear it."""
+        if self._child is not None and self.is_running():
+            self._child.send_signal(signal.SIGTERM)
+            self._child.send_signal(signal.SIGCONT)
 
     def kill(self) -> None:
         """SIGKILL, as a crash would."""
@@ -173,17 +181,57 @@ class KafkaServer:
         return "\n".join(self.log_path.read_text(errors="replace").splitlines()[-15:])
 
 
+class KafkaCluster:
+    """Brokers of one quorum on this machine, started and stopped together; `racks` gives each its zone."""
+
+    def __init__(self, data_dir: Path, ports: Sequence[tuple[int, int]], racks: Sequence[str]) -> None:
+        brokers = [
+            Broker(index + 1, port, controller_port, racks[index % len(racks)])
+            for index, (port, controller_port) in enumerate(ports)
+        ]
+        self.servers = [KafkaServer(data_dir / f"kafka-{one.broker_id}", one, brokers, data_dir) for one in brokers]
+
+    @property
+    def bootstrap(self) -> str:
+        return ",".join(server.address for server in self.servers)
+
+    def start(self) -> None:
+        """Launch all, then wait for all: a quorum forms only when most of them run. Raises: Unavailable."""
+        for server in self.servers:
+            server.launch()
+        for server in self.servers:
+            server.wait_ready()
+
+    def stop(self, timeout_s: float = 15.0) -> None:
+        """Ask all to shut down, then wait for each: the last of a quorum cannot hand over, and need not."""
+        for server in self.servers:
+            server.ask_to_stop()
+        for server in self.servers:
+            server.stop(timeout_s)
+
+
 def class_path(cache_dir: Path) -> str:
     """Kafka's jars as a Java class path; resolved once and remembered in `cache_dir`."""
     remembered = cache_dir / CLASS_PATH_FILE
-    if remembered.exists():
-        found = json.loads(remembered.read_text())
-        if found["coordinates"] == COORDINATES and all(Path(jar).exists() for jar in found["jars"]):
-            return os.pathsep.join(found["jars"])
-    jars = [str(jar) for jar in _resolve()]
-    remembered.parent.mkdir(parents=True, exist_ok=True)
-    remembered.write_text(json.dumps({"coordinates": COORDINATES, "jars": jars}))
+    jars = _remembered_jars(remembered)
+    if not jars:
+        jars = [str(jar) for jar in _resolve()]
+        remembered.parent.mkdir(parents=True, exist_ok=True)
+        half = remembered.with_suffix(f".{os.getpid()}")
+        half.write_text(json.dumps({"coordinates": COORDINATES, "jars": jars}))
+        half.replace(remembered)
     return os.pathsep.join(jars)
+
+
+def _remembered_jars(file: Path) -> list[str]:
+    """Empty when the file is missing, damaged, of another Kafka, or names jars that are gone."""
+    try:
+        found = json.loads(file.read_text())
+        jars = [str(jar) for jar in found["jars"]]
+        is_valid = found["coordinates"] == COORDINATES and all(Path(jar).exists() for jar in jars)
+    except (OSError, ValueError, KeyError, TypeError):
+        return []
+    return jars if is_valid else []
 
 
 def _resolve() -> Sequence[object]:
@@ -215,7 +263,9 @@ async def _joins(address: str) -> bool:
     from aiokafka.admin import AIOKafkaAdminClient
     from aiokafka.errors import KafkaError
 
-    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # "coordinator not available" is what we wait for
+    log = logging.getLogger("aiokafka")
+    level = log.level
+    log.setLevel(logging.CRITICAL)  # "coordinator not available" is what we wait for
     admin = AIOKafkaAdminClient(bootstrap_servers=address, request_timeout_ms=2_000)
     try:
         async with asyncio.timeout(5.0):
@@ -226,4 +276,4 @@ async def _joins(address: str) -> bool:
         return False
     finally:
         await admin.close()
-        logging.getLogger("aiokafka").setLevel(logging.WARNING)
+        log.setLevel(level)

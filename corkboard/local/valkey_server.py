@@ -35,7 +35,7 @@ class ValkeyServer:
         return self._child is not None and self._child.poll() is None
 
     def start(self) -> None:
-        """Return when it answers PING. Raises: Unavailable with the log's tail."""
+        """Return when it answers PING. Raises: Unavailable with the log's tail; then nothing runs."""
         self._dir.mkdir(parents=True, exist_ok=True)
         settings = {
             "port": self._port,
@@ -55,6 +55,7 @@ class ValkeyServer:
         give_up_s = time.monotonic() + READY_WITHIN_S
         while not self._answers():
             if not self.is_running() or time.monotonic() > give_up_s:
+                self.kill()
                 raise Unavailable(f"Valkey did not start:\n{self._log_tail()}")
             time.sleep(POLL_S)
 
