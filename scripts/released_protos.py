@@ -11,7 +11,7 @@ from google.protobuf import descriptor_pb2
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
-from tests.test_protos import PROTOS, RELEASED, shape  # noqa: E402  # after the path is set
+from tests.test_protos import PROTOS, RELEASED, broken, shape  # noqa: E402  # after the path is set
 
 
 def main() -> int:
@@ -21,14 +21,8 @@ def main() -> int:
         subprocess.run([*command, *map(str, PROTOS)], cwd=ROOT, check=True)  # noqa: S603
         current = shape(descriptor_pb2.FileDescriptorSet.FromString(Path(out.name).read_bytes()))
     released = json.loads(RELEASED.read_text()) if RELEASED.exists() else {}
-    broken = [
-        f"{name} {number}: {meaning!r} would become {current.get(name, {}).get(number)!r}"
-        for name, numbers in released.items()
-        for number, meaning in numbers.items()
-        if current.get(name, {}).get(number) != meaning
-    ]
-    if broken:
-        sys.stderr.write("breaking changes:\n" + "\n".join(broken) + "\n")
+    if changes := broken(released, current):
+        sys.stderr.write("breaking changes:\n" + "\n".join(changes) + "\n")
         return 1
     RELEASED.write_text(json.dumps(current, indent=1, sort_keys=True) + "\n")
     return 0

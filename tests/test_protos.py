@@ -47,20 +47,25 @@ def shape(descriptors: descriptor_pb2.FileDescriptorSet) -> dict[str, dict[str, 
     return found
 
 
+def broken(released: dict[str, dict[str, str]], current: dict[str, dict[str, str]]) -> list[str]:
+    """What was released and no longer means the same, in words."""
+    return [
+        f"{name} {number}: {meaning!r} became {current.get(name, {}).get(number)!r}"
+        for name, numbers in released.items()
+        for number, meaning in numbers.items()
+        if current.get(name, {}).get(number) != meaning
+    ]
+
+
 def _type(field: Field) -> str:
     repeated = "repeated " if field.label == Field.LABEL_REPEATED else ""
     return repeated + (field.type_name or Field.Type.Name(field.type).removeprefix("TYPE_").lower())
 
 
 def test_nothing_released_was_broken(descriptors: descriptor_pb2.FileDescriptorSet) -> None:
-    released, current = json.loads(RELEASED.read_text()), shape(descriptors)
-    broken = [
-        f"{name} {number}: {meaning!r} became {current.get(name, {}).get(number)!r}"
-        for name, numbers in released.items()
-        for number, meaning in numbers.items()
-        if current.get(name, {}).get(number) != meaning
-    ]
-    assert broken == [], "numbers and names are never changed; add a new field, or record a major version"
+    assert broken(json.loads(RELEASED.read_text()), shape(descriptors)) == [], (
+        "numbers and names are never changed; add a new field, or record a major version"
+    )
 
 
 def test_what_is_new_is_recorded_as_released(descriptors: descriptor_pb2.FileDescriptorSet) -> None:

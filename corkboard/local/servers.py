@@ -9,7 +9,7 @@ from typing import Protocol
 from chassis.errors import Unavailable
 from corkboard.local import probes
 from corkboard.local.home import Home
-from corkboard.local.kafka_server import Broker, KafkaServer
+from corkboard.local.kafka_server import KafkaCluster
 from corkboard.local.ports import Ports
 from corkboard.local.process import ManagedProcess
 from corkboard.local.valkey_server import ValkeyServer
@@ -64,7 +64,8 @@ class Servers:
         self._ports = ports
         self._num_brokers = num_brokers
         self._zones = tuple(zones)
-        self._brokers = self._make_brokers(home)
+        kafka_ports = [(ports.kafka(index), ports.kafka_controller(index)) for index in range(num_brokers)]
+        self._kafka = KafkaCluster(home.data, kafka_ports, self._zones)
         self._valkeys = {
             zone: ValkeyServer(home.data / f"valkey-{zone}", ports.valkey(index)) for index, zone in enumerate(zones)
         }
@@ -73,18 +74,15 @@ class Servers:
 
     @property
     def bootstrap(self) -> str:
-        return ",".join(f"127.0.0.1:{self._ports.kafka(index)}" for index in range(self._num_brokers))
+        return self._kafka.bootstrap
 
     def redis_url(self, zone: str) -> str:
         return f"redis://{self._valkeys[zone].address}/0"
 
     def start_kafka(self) -> None:
-        """Start every broker at once: a quorum forms only when most of them run."""
-        for index, broker in enumerate(self._brokers):
-            broker.launch()
-            self.by_name[f"kafka-{index + 1}"] = broker
-        for broker in self._brokers:
-            broker.wait_ready()
+        """Start every broker; named before they start, so that `stop` finds what a failed start left."""
+        self.by_name |= {f"kafka-{index + 1}": broker for index, broker in enumerate(self._kafka.servers)}
+        self._kafka.start()
 
     def start_valkey(self) -> None:
         for zone, server in self._valkeys.items():
@@ -107,19 +105,6 @@ class Servers:
         if valkey:
             wanted += [(self._ports.valkey(index), f"valkey-{zone}") for index, zone in enumerate(self._zones)]
         return wanted + ([(self._ports.otlp, "traces")] if otlp else [])
-
-    def _make_brokers(self, home: Home) -> list[KafkaServer]:
-        """One rack per zone, in turn, so that rack-aware reads have something to choose."""
-        cluster = [
-            Broker(
-                index + 1,
-                self._ports.kafka(index),
-                self._ports.kafka_controller(index),
-                self._zones[index % len(self._zones)],
-            )
-            for index in range(self._num_brokers)
-        ]
-        return [KafkaServer(home.data / f"kafka-{broker.broker_id}", broker, cluster, home.data) for broker in cluster]
 
     def _start(self, name: str, server: Server) -> None:
         server.start()
