@@ -1,6 +1,8 @@
 """A member of a consumer group that acknowledges after the effect, partition by partition."""
 
 import asyncio
+import contextlib
+from collections import defaultdict, deque
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
@@ -29,7 +31,7 @@ StartOffsets = Callable[[], Awaitable[Mapping[tuple[str, int], int]]]
 
 
 class BatchConsumer:
-    """Fetches with `getmany`; one task per partition that has work, so that a slow partition stalls only itself."""
+    """Fetches with `getmany`; one task per partition that has records, so that a slow partition stalls only itself."""
 
     def __init__(
         self,
@@ -59,6 +61,8 @@ class BatchConsumer:
         self._progress = Progress(name, connection, metrics, health, clock)
         self._lag = metrics.gauge("kafka_consumer_lag_records", "Records behind the end.", ("topic", "partition"))
         self._readable: set[TopicPartition] = set()
+        self._waiting: defaultdict[TopicPartition, deque[ConsumerRecord]] = defaultdict(deque)
+        self._room = asyncio.Event()
         self._busy: dict[TopicPartition, asyncio.Task[None]] = {}
         self._done: dict[TopicPartition, int] = {}
         self._committed: dict[TopicPartition, int] = {}
@@ -118,26 +122,30 @@ class BatchConsumer:
                 last_commit_s = self._clock.monotonic_s()
 
     async def _fetch(self, client: AIOKafkaConsumer, tasks: asyncio.TaskGroup) -> None:
-        """Fetch for idle partitions and start their work; when all are busy wait for the first to be done."""
-        idle = [partition for partition in self._readable & client.assignment() if partition not in self._busy]
-        if not idle:
+        """Take over what has come, for busy partitions too: aiokafka asks a broker for no partition that has records
+        not taken over, and then waits for those of others, half a second if need be."""
+        roomy = [one for one in self._readable & client.assignment() if len(self._waiting[one]) < self._max_records]
+        if not roomy:
             await self._pause()
             return
-        batches = await client.getmany(*idle, timeout_ms=POLL_MS if not self._busy else 5, max_records=None)
+        batches = await client.getmany(*roomy, timeout_ms=POLL_MS, max_records=None)
         for partition, records in batches.items():
             if records and partition in self._readable:
-                self._busy[partition] = tasks.create_task(self._work(partition, records))
+                self._waiting[partition].extend(records)
+                if partition not in self._busy:
+                    self._busy[partition] = tasks.create_task(self._work(partition, self._waiting[partition]))
 
     async def _pause(self) -> None:
-        if self._busy:
-            await asyncio.wait(self._busy.values(), timeout=POLL_MS / 1000, return_when=asyncio.FIRST_COMPLETED)
-        else:
-            await asyncio.sleep(POLL_MS / 1000)
+        self._room.clear()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(POLL_MS / 1000):
+                await self._room.wait()
 
-    async def _work(self, partition: TopicPartition, fetched: Sequence[ConsumerRecord]) -> None:
+    async def _work(self, partition: TopicPartition, waiting: "deque[ConsumerRecord]") -> None:
         try:
-            for at in range(0, len(fetched), self._max_records):
-                chunk = fetched[at : at + self._max_records]
+            while waiting:
+                chunk = [waiting.popleft() for _ in range(min(len(waiting), self._max_records))]
+                self._room.set()
                 await self._handler([record_of(one) for one in chunk])
                 self._done[partition] = chunk[-1].offset + 1
         finally:
@@ -218,6 +226,8 @@ class BatchConsumer:
     async def _close_partitions(self) -> None:
         """Read nothing more: a rebalance revokes every partition of every member."""
         self._readable.clear()
+        for waiting in self._waiting.values():
+            waiting.clear()  # it comes again
         seeking, self._seeking = self._seeking, None
         if seeking is not None:
             await _cut([seeking])

@@ -13,7 +13,7 @@ from typing import Any
 
 import faust
 from aiokafka.errors import KafkaError
-from faust.types import TP, EventT, StreamT
+from faust.types import TP, EventT
 
 from chassis.clock import Clock
 from chassis.deadline import Deadline
@@ -33,9 +33,10 @@ FINISH_WITHIN_S = 4.0
 RESTART_PAUSE_S = 1.0
 COMMIT_EVERY_S = 0.5
 HEARTBEAT_S = 0.5
-QUEUED_PER_PARTITION = 32  # records; at 10 kB an envelope and 8 partitions about 3 MB
+QUEUED_PER_PARTITION = 32  # records; from then on nothing is fetched for it until half of them are handled
 MAX_TOGETHER = 16  # records handed to the handler at once when they wait
-BUFFERED_RECORDS = 256
+MAX_FETCHED_RECORDS = 256  # at once; at 10 kB an envelope 2.5 MB
+BUFFERED_RECORDS = 4 * MAX_FETCHED_RECORDS  # a stream is never full: it is emptied at once
 ASSIGNED_POLL_S = 0.05
 
 
@@ -165,6 +166,7 @@ class FaustPipeline:
             value_serializer="raw",
             stream_wait_empty=False,
             stream_buffer_maxsize=BUFFERED_RECORDS,
+            broker_max_poll_records=MAX_FETCHED_RECORDS,
             broker_commit_interval=COMMIT_EVERY_S,
             broker_heartbeat_interval=HEARTBEAT_S,
             broker_session_timeout=SESSION_TIMEOUT_MS / 1000,
@@ -183,22 +185,31 @@ class FaustPipeline:
 
     async def _consume(self, stream: Any) -> None:
         async for event in stream.noack().events():
-            if not self._is_draining:  # else it comes again: it was not acknowledged
-                await self._queue(event.message.tp, stream).put(event)
+            if self._is_draining:
+                continue  # it comes again: it was not acknowledged
+            partition = TP(event.message.topic, event.message.partition)
+            queue = self._queue(partition, stream)
+            queue.put_nowait(event)
+            if queue.qsize() >= QUEUED_PER_PARTITION:
+                self._app.consumer.on_buffer_full(partition)
 
-    def _queue(self, partition: TP, stream: StreamT[Any]) -> "asyncio.Queue[EventT[Any]]":
+    def _queue(self, partition: TP, stream: Any) -> "asyncio.Queue[EventT[Any]]":
         if partition not in self._queues:
             if self._tasks is None:
                 raise Unavailable(f"{self.name} is not started")
-            self._queues[partition] = asyncio.Queue(QUEUED_PER_PARTITION)
+            self._queues[partition] = asyncio.Queue()
             self._workers[partition] = self._tasks.create_task(self._work(partition, self._queues[partition], stream))
         return self._queues[partition]
 
-    async def _work(self, partition: TP, queue: "asyncio.Queue[EventT[Any]]", stream: StreamT[Any]) -> None:
+    async def _work(self, partition: TP, queue: "asyncio.Queue[EventT[Any]]", stream: Any) -> None:
         while True:
             events = [await queue.get()]
+            while not stream.channel.queue.empty() and queue.qsize() < MAX_TOGETHER:
+                await asyncio.sleep(0)  # Faust hands on one event in a turn of the loop; a handler makes turns long
             while not queue.empty() and len(events) < MAX_TOGETHER:
                 events.append(queue.get_nowait())
+            if queue.qsize() <= QUEUED_PER_PARTITION // 2:
+                self._app.consumer.on_buffer_drop(partition)
             self._in_hand.add(partition)
             try:
                 await self._handler([_record(event) for event in events])
