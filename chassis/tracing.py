@@ -29,7 +29,7 @@ KINDS = {
     "producer": SpanKind.PRODUCER,
     "consumer": SpanKind.CONSUMER,
 }
-EXPORT_EVERY_MS = 300  # a trace can be looked at within a second of the request
+EXPORT_EVERY_MS = 1000  # an export costs some milliseconds whatever is in it; a trace is whole about a second later
 FLUSH_WITHIN_S = 2.0
 HEADER = "traceparent"
 # W3C Trace Context, level 1: lower-case hex; a version after 00 may have more at its end, ff is none

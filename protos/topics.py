@@ -10,7 +10,7 @@ EVENTS_ACCEPTED = Topic(
     value="Arrow batch",
     owner="ingest",
     consumers=("enrich",),
-    num_partitions=8,
+    num_partitions=6,  # the same for the consumers of 1, 2, 3 or 6 zones
     retention_s=3 * DAY_S,
 )
 EVENTS_ENRICHED = Topic(
@@ -19,7 +19,7 @@ EVENTS_ENRICHED = Topic(
     value="Arrow batch",
     owner="enrich",
     consumers=("indexer",),
-    num_partitions=8,
+    num_partitions=6,  # the same for the consumers of 1, 2, 3 or 6 zones
     retention_s=3 * DAY_S,
 )
 PINS_PUBLISHED = Topic(
@@ -55,7 +55,7 @@ FEEDS_SERVED = Topic(
     value="ServedFeed",
     owner="blender",
     consumers=("indexer",),
-    num_partitions=8,
+    num_partitions=6,  # the same for the consumers of 1, 2, 3 or 6 zones
     retention_s=7 * DAY_S,
 )
 MODELS_RELEASED = Topic(

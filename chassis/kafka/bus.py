@@ -71,11 +71,12 @@ class Bus(Protocol):
         max_records: int = 64,
         start_offsets: StartOffsets | None = None,
     ) -> Part:
-        """Reads `topics` as a member of `group`. `handle` gets records of one partition in order and returns when
-        their effect is durable; only then may their offsets be committed.
+        """Reads `topics` as a member of `group`. `handle` gets records of one topic, of one or more partitions, in
+        order within each, and returns when their effect is durable; only then may their offsets be committed.
 
-        An error of verdict RETRY is tried again, PARK is bisected until the poison records stand alone and are sent
-        to `<topic>.parked`, DROP is counted. `start_offsets` replaces committed offsets where it names a partition.
+        When it raises, each partition goes on alone: RETRY is tried again, PARK is bisected until the poison records
+        stand alone and are sent to `<topic>.parked`, DROP is counted. So records whose effect was durable may come
+        again. `start_offsets` replaces committed offsets where it names a partition.
         """
         ...
 
@@ -85,7 +86,7 @@ class Bus(Protocol):
         ...
 
     def pipeline(self, name: str, topics: Sequence[Topic], group: str, handle: Handle) -> Part:
-        """Like `consumer`, on Faust: `handle` gets the few records of one partition that wait, in order."""
+        """Like `consumer`, on Faust."""
         ...
 
     async def ensure_topics(self, topics: Sequence[Topic], replication: int = 1) -> None:

@@ -1,22 +1,20 @@
 """A member of a consumer group that acknowledges after the effect, partition by partition."""
 
 import asyncio
-import contextlib
-from collections import defaultdict, deque
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.errors import KafkaError
-from aiokafka.structs import ConsumerRecord
 
 from chassis.clock import Clock
 from chassis.deadline import Deadline
 from chassis.health import Health
 from chassis.kafka.connection import Connection, disconnect, wait_for_topics
 from chassis.kafka.handling import Handle, Handler
+from chassis.kafka.intake import Intake
 from chassis.kafka.parking import Parker
 from chassis.kafka.progress import Progress
-from chassis.kafka.record import record_of
+from chassis.kafka.record import Record, record_of
 from chassis.kafka.topic import Topic
 from chassis.logs import get_logger
 from chassis.metrics import Metrics
@@ -24,6 +22,7 @@ from chassis.metrics import Metrics
 COMMIT_EVERY_S = 0.5  # repeats after a crash: what was handled within it
 COMMIT_WITHIN_S = 4.0  # aiokafka tries for ever; the loop must go on, and a revoke must end before the session does
 POLL_MS = 200
+MAX_WAITING = 64  # records of a partition; more are not taken over; one fetch brings at most a megabyte
 REVOKE_GRACE_S = 5.0  # with a commit below the rebalance timeout of 10 s
 RESTART_PAUSE_S = 1.0
 
@@ -31,7 +30,7 @@ StartOffsets = Callable[[], Awaitable[Mapping[tuple[str, int], int]]]
 
 
 class BatchConsumer:
-    """Fetches with `getmany`; one task per partition that has records, so that a slow partition stalls only itself."""
+    """Fetches with `getmany`; records of a topic that wait are handled together, a partition in trouble alone."""
 
     def __init__(
         self,
@@ -61,9 +60,7 @@ class BatchConsumer:
         self._progress = Progress(name, connection, metrics, health, clock)
         self._lag = metrics.gauge("kafka_consumer_lag_records", "Records behind the end.", ("topic", "partition"))
         self._readable: set[TopicPartition] = set()
-        self._waiting: defaultdict[TopicPartition, deque[ConsumerRecord]] = defaultdict(deque)
-        self._room = asyncio.Event()
-        self._busy: dict[TopicPartition, asyncio.Task[None]] = {}
+        self._intakes: dict[str, Intake] = {}
         self._done: dict[TopicPartition, int] = {}
         self._committed: dict[TopicPartition, int] = {}
         self._client: AIOKafkaConsumer | None = None
@@ -76,8 +73,10 @@ class BatchConsumer:
         """Join the group in the background; the health map says when it has."""
         self._health.set(self.name, False, "not yet a member of its group")
         self._tasks = tasks
+        for topic in self._topics:
+            self._intakes[topic.name] = Intake(self._handler, self._finished, self._max_records, tasks)
         await self._parker.start(tasks)
-        self._running = [tasks.create_task(self._run(tasks)), tasks.create_task(self._progress.run())]
+        self._running = [tasks.create_task(self._run()), tasks.create_task(self._progress.run())]
 
     async def stop(self, deadline: Deadline) -> None:
         """Let work in hand finish within the deadline, commit, leave the group."""
@@ -85,18 +84,18 @@ class BatchConsumer:
         if not running:
             return
         await _cut(running)
-        await self._finish(list(self._busy), deadline.capped(REVOKE_GRACE_S).remaining_s())
+        await self._finish(deadline.capped(REVOKE_GRACE_S).remaining_s())
         await self._leave(deadline)
         await self._parker.stop(deadline)
 
-    async def _run(self, tasks: asyncio.TaskGroup) -> None:
+    async def _run(self) -> None:
         while True:
             try:
                 await wait_for_topics(self._connection, self._topics, self._wait)
-                await self._consume(tasks)
+                await self._consume()
             except (KafkaError, OSError) as error:
                 self._wait(f"Kafka: {type(error).__name__}: {error}")
-                await self._finish(list(self._busy), 0.0)
+                await self._finish(0.0)
                 await self._leave(Deadline.after(2.0))
                 await self._clock.sleep(RESTART_PAUSE_S)
 
@@ -108,48 +107,43 @@ class BatchConsumer:
         self._progress.beat()
         self._health.note(f"{self.name} handler", why)
 
-    async def _consume(self, tasks: asyncio.TaskGroup) -> None:
+    async def _consume(self) -> None:
         self._client = AIOKafkaConsumer(**self._connection.member(self.name, self._group))
         self._client.subscribe([topic.name for topic in self._topics], listener=_Listener(self))
         await self._client.start()
         self._progress.follow(self._client)
         last_commit_s = self._clock.monotonic_s()
         while True:
-            await self._fetch(self._client, tasks)
+            await self._fetch(self._client)
             self._observe_lag(self._client)
             if self._clock.monotonic_s() - last_commit_s >= COMMIT_EVERY_S:
                 await self._commit(self._client)
                 last_commit_s = self._clock.monotonic_s()
 
-    async def _fetch(self, client: AIOKafkaConsumer, tasks: asyncio.TaskGroup) -> None:
+    async def _fetch(self, client: AIOKafkaConsumer) -> None:
         """Take over what has come, for busy partitions too: aiokafka asks a broker for no partition that has records
         not taken over, and then waits for those of others, half a second if need be."""
-        roomy = [one for one in self._readable & client.assignment() if len(self._waiting[one]) < self._max_records]
+        roomy = [one for one in self._readable & client.assignment() if self._num_waiting(one) < MAX_WAITING]
         if not roomy:
             await self._pause()
             return
         batches = await client.getmany(*roomy, timeout_ms=POLL_MS, max_records=None)
         for partition, records in batches.items():
             if records and partition in self._readable:
-                self._waiting[partition].extend(records)
-                if partition not in self._busy:
-                    self._busy[partition] = tasks.create_task(self._work(partition, self._waiting[partition]))
+                self._intakes[partition.topic].add([record_of(one) for one in records])
+
+    def _num_waiting(self, partition: TopicPartition) -> int:
+        return self._intakes[partition.topic].num_waiting(partition.partition)
 
     async def _pause(self) -> None:
-        self._room.clear()
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(POLL_MS / 1000):
-                await self._room.wait()
+        """Until there may be room, or partitions to read."""
+        taken = [asyncio.ensure_future(intake.taken()) for intake in self._intakes.values()]
+        await asyncio.wait(taken, timeout=POLL_MS / 1000, return_when=asyncio.FIRST_COMPLETED)
+        await _cut(taken)
 
-    async def _work(self, partition: TopicPartition, waiting: "deque[ConsumerRecord]") -> None:
-        try:
-            while waiting:
-                chunk = [waiting.popleft() for _ in range(min(len(waiting), self._max_records))]
-                self._room.set()
-                await self._handler([record_of(one) for one in chunk])
-                self._done[partition] = chunk[-1].offset + 1
-        finally:
-            self._busy.pop(partition, None)
+    async def _finished(self, records: Sequence[Record]) -> None:
+        last = records[-1]
+        self._done[TopicPartition(last.topic, last.partition)] = last.offset + 1
 
     async def _commit(self, client: AIOKafkaConsumer, within_s: float = COMMIT_WITHIN_S) -> None:
         assigned = client.assignment()
@@ -169,13 +163,9 @@ class BatchConsumer:
             if end is not None and partition in self._done:
                 self._lag.labels(partition.topic, str(partition.partition)).set(max(0, end - self._done[partition]))
 
-    async def _finish(self, partitions: Sequence[TopicPartition], within_s: float) -> None:
+    async def _finish(self, within_s: float) -> None:
         """Wait for work in hand; what takes longer is cut and comes again."""
-        tasks = [self._busy[partition] for partition in partitions if partition in self._busy]
-        if not tasks:
-            return
-        _, late = await asyncio.wait(tasks, timeout=max(0.01, within_s))
-        await _cut(late)
+        await asyncio.gather(*(intake.finish(within_s) for intake in self._intakes.values()))
 
     async def _leave(self, deadline: Deadline) -> None:
         self._progress.follow(None)
@@ -190,7 +180,7 @@ class BatchConsumer:
     async def revoked(self, partitions: Sequence[TopicPartition]) -> None:
         """Finish and commit before the partitions go to somebody else."""
         await self._close_partitions()
-        await self._finish(partitions, REVOKE_GRACE_S)
+        await self._finish(REVOKE_GRACE_S)
         if self._client is not None:
             await self._commit(self._client)
         for partition in partitions:
@@ -226,8 +216,6 @@ class BatchConsumer:
     async def _close_partitions(self) -> None:
         """Read nothing more: a rebalance revokes every partition of every member."""
         self._readable.clear()
-        for waiting in self._waiting.values():
-            waiting.clear()  # it comes again
         seeking, self._seeking = self._seeking, None
         if seeking is not None:
             await _cut([seeking])

@@ -22,6 +22,7 @@ from chassis.health import Health
 from chassis.kafka import faust_transport
 from chassis.kafka.connection import SESSION_TIMEOUT_MS, Connection, wait_for_topics
 from chassis.kafka.handling import Handle, Handler
+from chassis.kafka.intake import Intake
 from chassis.kafka.parking import Parker
 from chassis.kafka.record import Record, text_headers
 from chassis.kafka.topic import Topic
@@ -33,18 +34,17 @@ FINISH_WITHIN_S = 4.0
 RESTART_PAUSE_S = 1.0
 COMMIT_EVERY_S = 0.5
 HEARTBEAT_S = 0.5
-QUEUED_PER_PARTITION = 32  # records; from then on nothing is fetched for it until half of them are handled
-MAX_TOGETHER = 16  # records handed to the handler at once when they wait
+MAX_WAITING = 64  # records of a partition; from then on nothing is fetched for it until half of them are handled
+MAX_TOGETHER = 64  # records handed to the handler at once when they wait
 MAX_FETCHED_RECORDS = 256  # at once; at 10 kB an envelope 2.5 MB
 BUFFERED_RECORDS = 4 * MAX_FETCHED_RECORDS  # a stream is never full: it is emptied at once
 ASSIGNED_POLL_S = 0.05
 
 
 class FaustPipeline:
-    """Reads `topics` as a member of `group`; `handle` gets records of one partition in order, as in a bare consumer.
+    """Reads `topics` as a member of `group`; records get to `handle` as in a bare consumer.
 
-    The agent hands each event to a queue of its partition, so that partitions go on beside each other and records
-    that wait are handled together.
+    The agent only hands each event on to the intake of its topic: a handler never holds it up.
     """
 
     def __init__(
@@ -69,17 +69,16 @@ class FaustPipeline:
         self._handler = Handler(name, handle, parker, metrics, clock, lambda why: health.note(f"{name} handler", why))
         self._app: Any = None
         self._data_dir = ""
-        self._queues: dict[TP, asyncio.Queue[EventT[Any]]] = {}
-        self._workers: dict[TP, asyncio.Task[None]] = {}
-        self._in_hand: set[TP] = set()
-        self._tasks: asyncio.TaskGroup | None = None
+        self._intakes: dict[str, Intake] = {}
+        self._events: dict[tuple[str, int, int], tuple[Any, EventT[Any]]] = {}
         self._running: asyncio.Task[None] | None = None
         self._is_draining = False
 
     async def start(self, tasks: asyncio.TaskGroup) -> None:
         """Start in the background; the health map says when partitions are assigned."""
         self._health.set(self.name, False, "not yet a member of its group")
-        self._tasks = tasks
+        for topic in self._topics:
+            self._intakes[topic.name] = Intake(self._handler, self._finished, MAX_TOGETHER, tasks)
         await self._parker.start(tasks)
         self._running = tasks.create_task(self._run())
 
@@ -97,17 +96,8 @@ class FaustPipeline:
     async def drain(self, within_s: float) -> None:
         """Forget what only waits (it comes again), take nothing new, and wait for what is in hand."""
         self._is_draining = True
-        for queue in self._queues.values():
-            while not queue.empty():
-                queue.get_nowait()
-        give_up = Deadline.after(within_s)
-        while self._in_hand and give_up.remaining_s() > 0:
-            await asyncio.sleep(0.01)
-        for worker in self._workers.values():
-            worker.cancel()
-        await asyncio.gather(*self._workers.values(), return_exceptions=True)
-        self._workers.clear()
-        self._queues.clear()
+        await asyncio.gather(*(intake.finish(within_s) for intake in self._intakes.values()))
+        self._events.clear()
 
     def resume(self) -> None:
         """Hand events on again: partitions are about to be assigned, and read from their committed offsets."""
@@ -185,38 +175,22 @@ class FaustPipeline:
 
     async def _consume(self, stream: Any) -> None:
         async for event in stream.noack().events():
-            if self._is_draining:
-                continue  # it comes again: it was not acknowledged
-            partition = TP(event.message.topic, event.message.partition)
-            queue = self._queue(partition, stream)
-            queue.put_nowait(event)
-            if queue.qsize() >= QUEUED_PER_PARTITION:
-                self._app.consumer.on_buffer_full(partition)
+            if not self._is_draining:  # else it comes again: it was not acknowledged
+                record = _record(event)
+                self._events[record.topic, record.partition, record.offset] = (stream, event)
+                self._intakes[record.topic].add([record])
+                if self._num_waiting(record) >= MAX_WAITING:
+                    self._app.consumer.on_buffer_full(TP(record.topic, record.partition))
 
-    def _queue(self, partition: TP, stream: Any) -> "asyncio.Queue[EventT[Any]]":
-        if partition not in self._queues:
-            if self._tasks is None:
-                raise Unavailable(f"{self.name} is not started")
-            self._queues[partition] = asyncio.Queue()
-            self._workers[partition] = self._tasks.create_task(self._work(partition, self._queues[partition], stream))
-        return self._queues[partition]
+    async def _finished(self, records: Sequence[Record]) -> None:
+        for record in records:
+            stream, event = self._events.pop((record.topic, record.partition, record.offset))
+            await stream.ack(event)
+        if self._num_waiting(records[0]) <= MAX_WAITING // 2 and self._app is not None:
+            self._app.consumer.on_buffer_drop(TP(records[0].topic, records[0].partition))
 
-    async def _work(self, partition: TP, queue: "asyncio.Queue[EventT[Any]]", stream: Any) -> None:
-        while True:
-            events = [await queue.get()]
-            while not stream.channel.queue.empty() and queue.qsize() < MAX_TOGETHER:
-                await asyncio.sleep(0)  # Faust hands on one event in a turn of the loop; a handler makes turns long
-            while not queue.empty() and len(events) < MAX_TOGETHER:
-                events.append(queue.get_nowait())
-            if queue.qsize() <= QUEUED_PER_PARTITION // 2:
-                self._app.consumer.on_buffer_drop(partition)
-            self._in_hand.add(partition)
-            try:
-                await self._handler([_record(event) for event in events])
-                for event in events:
-                    await stream.ack(event)
-            finally:
-                self._in_hand.discard(partition)
+    def _num_waiting(self, record: Record) -> int:
+        return self._intakes[record.topic].num_waiting(record.partition)
 
 
 def _record(event: EventT[Any]) -> Record:

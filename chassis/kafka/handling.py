@@ -46,8 +46,19 @@ class Handler:
         self._seconds = metrics.histogram("kafka_handle_seconds", "Time to handle a batch.", ("topic",))
         self._log = get_logger(name)
 
+    async def attempt(self, records: Sequence[Record]) -> bool:
+        """Whether the handler took them all at once; if not, nothing is said or counted: call for each partition."""
+        with _process_span(records), self._seconds.labels(records[0].topic).time():
+            try:
+                await self._handle(records)
+            except Exception:  # tried again by partition, where it is logged
+                return False
+        self._count(records, "handled")
+        self._on_trouble("")
+        return True
+
     async def __call__(self, records: Sequence[Record]) -> None:
-        """Returns when every record is dealt with; only a cancel ends it before."""
+        """Deal with records of one partition, whatever it takes; only a cancel ends it before."""
         topic = records[0].topic
         with _process_span(records), self._seconds.labels(topic).time():
             await self._until_dealt_with(records)
@@ -110,7 +121,6 @@ def _process_span(records: Sequence[Record]) -> AbstractContextManager[Any]:
     attributes = {
         "messaging.destination.name": topic,
         "messaging.batch.message_count": len(records),
-        "messaging.kafka.partition": records[0].partition,
     }
     if len(records) == 1:
         parent = tracing.context_from(records[0].headers)

@@ -11,6 +11,7 @@ from chassis.deadline import Deadline
 from chassis.errors import Unavailable
 from chassis.kafka.bus import Apply, Handle, Part, Producer, Record, StartOffsets
 from chassis.kafka.handling import Handler
+from chassis.kafka.intake import Intake
 from chassis.kafka.parking import parked_headers
 from chassis.kafka.partitioner import murmur2
 from chassis.kafka.producer import check_record
@@ -55,7 +56,7 @@ class InMemoryBus:
         return InMemoryTable(self, name, topic, apply)
 
     def pipeline(self, name: str, topics: Sequence[Topic], group: str, handle: Handle) -> Part:
-        return InMemoryConsumer(self, name, topics, group, handle, 16, None)
+        return InMemoryConsumer(self, name, topics, group, handle, 64, None)
 
     async def ensure_topics(self, topics: Sequence[Topic], replication: int = 1) -> None:  # noqa: ARG002
         self.partitions |= {topic.name: topic.num_partitions for topic in topics}
@@ -131,55 +132,56 @@ class InMemoryConsumer:
         self._max_records = max_records
         self._start_offsets = start_offsets
         self._handler = Handler(name, handle, self, Metrics(name), SYSTEM_CLOCK, lambda _: None)
-        self._is_stopping = asyncio.Event()
-        self._tasks: list[asyncio.Task[None]] = []
+        self._intakes: dict[str, Intake] = {}
+        self._next: dict[tuple[str, int], int] = {}
+        self._task: asyncio.Task[None] | None = None
 
     async def start(self, tasks: asyncio.TaskGroup) -> None:
-        """One task per partition, as the real one."""
-        self._is_stopping.clear()
-        self._tasks.append(tasks.create_task(self._open(tasks)))
+        """Read in the background."""
+        for topic in self._topics:
+            self._intakes[topic] = Intake(self._handler, self._finished, self._max_records, tasks)
+        self._task = tasks.create_task(self._run())
 
     async def stop(self, deadline: Deadline) -> None:
         """Let work in hand finish within the deadline; what is not finished comes again."""
-        tasks, self._tasks = self._tasks, []
-        self._is_stopping.set()
-        if tasks:
-            await asyncio.wait(tasks, timeout=max(0.01, deadline.capped(FINISH_WITHIN_S).remaining_s()))
-        for task in tasks:
+        task, self._task = self._task, None
+        if task is not None:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+            await asyncio.gather(task, return_exceptions=True)
+            within_s = deadline.capped(FINISH_WITHIN_S).remaining_s()
+            await asyncio.gather(*(intake.finish(within_s) for intake in self._intakes.values()))
 
     async def park(self, record: Record, error: Exception, attempt: int = 1) -> None:
         """To `<topic>.parked`."""
         topic = self._topics[record.topic].parked
         self._bus.append(topic, record.value, record.key, None, parked_headers(record, error, self.name, attempt))
 
-    async def _open(self, tasks: asyncio.TaskGroup) -> None:
-        wanted = await self._wanted()
-        for topic in self._topics.values():
-            for number in range(topic.num_partitions):
-                spot = (topic.name, number)
-                at = wanted.get(spot, self._bus.committed.get((self._group, *spot), 0))
-                if not self._is_stopping.is_set():
-                    self._tasks.append(tasks.create_task(self._run(topic.name, number, at)))
+    async def _run(self) -> None:
+        self._next = dict(await self._wanted())
+        while True:
+            for topic in self._topics.values():
+                for number in range(topic.num_partitions):
+                    self._read(topic.name, number)
+            await asyncio.sleep(POLL_S)
 
     async def _wanted(self) -> Mapping[tuple[str, int], int]:
-        while self._start_offsets is not None and not self._is_stopping.is_set():
+        while self._start_offsets is not None:
             try:
                 return await self._start_offsets()
             except Exception:  # as the real one: whatever keeps the offsets may be away
                 await asyncio.sleep(POLL_S)
         return {}
 
-    async def _run(self, topic: str, partition: int, at: int) -> None:
-        while not self._is_stopping.is_set():
-            batch = self._bus.logs[topic, partition][at : at + self._max_records] if self._bus.is_available else []
-            if not batch:
-                await asyncio.sleep(POLL_S)
-                continue
-            await self._handler(batch)
-            at += len(batch)
-            self._bus.committed[self._group, topic, partition] = at
+    def _read(self, topic: str, partition: int) -> None:
+        at = self._next.get((topic, partition), self._bus.committed.get((self._group, topic, partition), 0))
+        found = self._bus.logs[topic, partition][at:] if self._bus.is_available else []
+        if found:
+            self._intakes[topic].add(found)
+            self._next[topic, partition] = at + len(found)
+
+    async def _finished(self, records: Sequence[Record]) -> None:
+        last = records[-1]
+        self._bus.committed[self._group, last.topic, last.partition] = last.offset + 1
 
 
 class InMemoryTable:

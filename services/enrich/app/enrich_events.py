@@ -1,18 +1,34 @@
-"""Use case: accepted envelopes of one partition become enriched ones."""
+"""Use case: accepted envelopes become enriched ones."""
 
+import asyncio
 from collections.abc import Sequence
+from dataclasses import dataclass
 
+import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from chassis.clock import Clock
 from chassis.record_batches import join
 from sequences.engine.provenance import sign
+from sequences.engine.result import EngineResult
 from services.enrich.app.engines import EnginePair, Engines
 from services.enrich.ports import EnrichedEvents, Parking
 
 
+@dataclass(frozen=True)
+class Envelope:
+    """Events of one partition, in order."""
+
+    partition: int
+    batch: pa.RecordBatch
+
+
 class EnrichEvents:
-    """Every row is published, filtered by a named enrichment, or parked with its reason."""
+    """Every row is published, filtered by a named enrichment, or parked with its reason.
+
+    Envelopes of several partitions go through the engine together; each row leaves on the partition it came from.
+    """
 
     def __init__(self, engines: Engines, enriched: EnrichedEvents, parking: Parking, clock: Clock) -> None:
         self._engines = engines
@@ -20,19 +36,32 @@ class EnrichEvents:
         self._parking = parking
         self._clock = clock
 
-    async def __call__(self, partition: int, batches: Sequence[pa.RecordBatch]) -> None:
+    async def __call__(self, envelopes: Sequence[Envelope]) -> None:
         """Returns when the effects are durable; safe to repeat.
 
         Raises: Invalid for wrong columns, Unavailable while Kafka is away or no definitions are known.
         """
         engines = self._engines.current
-        for batch in join(batches):
-            await self._one(partition, batch, engines)
+        sizes = [envelope.batch.num_rows for envelope in envelopes]
+        partitions = np.repeat([envelope.partition for envelope in envelopes], sizes)
+        for batch in join([envelope.batch for envelope in envelopes]):
+            await self._one(batch, partitions[: batch.num_rows], engines)
+            partitions = partitions[batch.num_rows :]
 
-    async def _one(self, partition: int, batch: pa.RecordBatch, engines: EnginePair) -> None:
+    async def _one(self, batch: pa.RecordBatch, partitions: NDArray[np.int64], engines: EnginePair) -> None:
         result = await engines.events.run(batch)
-        if result.failures:
-            await self._parking.park_rows(batch, result.failures, partition)
+        for partition in np.unique(partitions[[failure.row for failure in result.failures]]):
+            failures = [failure for failure in result.failures if partitions[failure.row] == partition]
+            await self._parking.park_rows(batch, failures, int(partition))
         if result.batch.num_rows:
-            signed = sign(result.batch, engines.version, self._clock.now_ms())
-            await self._enriched.publish(partition, signed)
+            await self._publish(result, partitions[result.rows], engines.version)
+
+    async def _publish(self, result: EngineResult, partitions: NDArray[np.int64], version: str) -> None:
+        signed = sign(result.batch, version, self._clock.now_ms())
+        parts = {int(one): np.flatnonzero(partitions == one) for one in np.unique(partitions)}
+        if len(parts) == 1:
+            await self._enriched.publish(int(partitions[0]), signed)
+            return
+        await asyncio.gather(
+            *(self._enriched.publish(partition, signed.take(pa.array(rows))) for partition, rows in parts.items())
+        )

@@ -6,13 +6,13 @@ from chassis.kafka import arrow
 from chassis.kafka.bus import Record
 from chassis.kafka.topic import Topic
 from protos import topics
-from services.enrich.app.enrich_events import EnrichEvents
+from services.enrich.app.enrich_events import EnrichEvents, Envelope
 from services.enrich.app.enrich_pins import Change, EnrichPins
 from services.enrich.inbound.messages import to_pin
 
 
 class EnrichmentConsumer:
-    """Handles records of one partition of either topic; returning means the effects are durable."""
+    """Handles records of either topic; returning means the effects are durable."""
 
     topics: tuple[Topic, ...] = (topics.EVENTS_ACCEPTED, topics.PINS_PUBLISHED)
 
@@ -27,7 +27,11 @@ class EnrichmentConsumer:
         if records[0].topic == topics.PINS_PUBLISHED.name:
             await self._enrich_pins([_to_change(record) for record in records])
         else:
-            await self._enrich_events(records[0].partition, [arrow.decode(record.value or b"") for record in records])
+            await self._enrich_events([_to_envelope(record) for record in records])
+
+
+def _to_envelope(record: Record) -> Envelope:
+    return Envelope(record.partition, arrow.decode(record.value or b""))
 
 
 def _to_change(record: Record) -> Change:

@@ -1,5 +1,7 @@
 """The use cases of enrich over in-memory ports."""
 
+from collections.abc import Mapping
+
 import pytest
 
 from chassis.clock import SYSTEM_CLOCK
@@ -16,7 +18,7 @@ from sequences.engine.lookup import CachedLookup, NoLookups
 from sequences.engine.observer import SilentObserver
 from sequences.testing import events_batch
 from services.enrich.app.engines import Engines
-from services.enrich.app.enrich_events import EnrichEvents
+from services.enrich.app.enrich_events import EnrichEvents, Envelope
 from services.enrich.app.enrich_pins import EnrichPins
 from services.enrich.app.preview_event import PreviewEvent
 from services.enrich.domain.pin import PublishedPin
@@ -49,8 +51,24 @@ def pin(pin_id: str, **fields: object) -> PublishedPin:
     return to_pin(pins_pb2.Pin(pin_id=pin_id, **fields).SerializeToString())  # type: ignore[arg-type]
 
 
+def envelope(partition: int, *events: Mapping[str, object]) -> Envelope:
+    return Envelope(partition, events_batch(events))
+
+
+async def test_rows_of_several_partitions_leave_on_the_one_they_came_from(world: World) -> None:
+    bot: dict[str, object] = {"event_id": "bot", "user_id": "bot-1"}
+    given = [
+        envelope(4, {"event_id": "a"}, {"event_id": "b"}),
+        envelope(1, bot, {"event_id": "c"}),
+        envelope(4, {"event_id": "d"}),
+    ]
+    await world.enrich_events(given)
+    found = {partition: batch.column("event_id").to_pylist() for partition, batch in world.events.envelopes}
+    assert found == {1: ["c"], 4: ["a", "b", "d"]}
+
+
 async def test_small_envelopes_leave_as_one_with_the_declared_columns(world: World) -> None:
-    await world.enrich_events(3, [events_batch([{"event_id": "a"}]), events_batch([{"event_id": "b"}])])
+    await world.enrich_events([envelope(3, {"event_id": "a"}), envelope(3, {"event_id": "b"})])
     [(partition, batch)] = world.events.envelopes
     assert partition == 3
     assert batch.schema.equals(enriched_schema(repository_definitions()))
@@ -59,41 +77,35 @@ async def test_small_envelopes_leave_as_one_with_the_declared_columns(world: Wor
 
 
 async def test_poison_rows_are_parked_and_the_others_go_on(world: World) -> None:
-    await world.enrich_events(
-        0,
-        [
-            events_batch(
-                [
-                    {"event_id": "good"},
-                    {"event_id": "bad", "attributes": b"\xff\x00"},
-                    {"event_id": "odd", "event_type": "gone"},
-                    {"event_id": "bot", "user_id": "bot-1"},
-                ]
-            )
-        ],
-    )
+    rows: list[dict[str, object]] = [
+        {"event_id": "good"},
+        {"event_id": "bad", "attributes": b"\xff\x00"},
+        {"event_id": "odd", "event_type": "gone"},
+        {"event_id": "bot", "user_id": "bot-1"},
+    ]
+    await world.enrich_events([envelope(1, *rows[:2]), envelope(2, *rows[2:])])
     assert world.events.envelopes[0][1].column("event_id").to_pylist() == ["good"]
     assert [event_id for event_id, _ in world.parking.rows] == ["bad", "odd"]
 
 
 async def test_an_envelope_with_nothing_left_is_not_published(world: World) -> None:
-    await world.enrich_events(0, [events_batch([{"user_id": "bot-1"}])])
+    await world.enrich_events([Envelope(0, events_batch([{"user_id": "bot-1"}]))])
     assert world.events.envelopes == []
 
 
 async def test_wrong_columns_are_invalid_and_an_outage_is_raised(world: World) -> None:
     with pytest.raises(Invalid):
-        await world.enrich_events(0, [events_batch([{}]).drop_columns(["pin_id"])])
+        await world.enrich_events([Envelope(0, events_batch([{}]).drop_columns(["pin_id"]))])
     world.events.is_away = True
     with pytest.raises(Unavailable):
-        await world.enrich_events(0, [events_batch([{}])])
+        await world.enrich_events([Envelope(0, events_batch([{}]))])
 
 
 async def test_nothing_is_done_before_the_first_bundle() -> None:
     world = World()
     assert not world.health.is_ready()
     for call in (
-        world.enrich_events(0, [events_batch([{}])]),
+        world.enrich_events([Envelope(0, events_batch([{}]))]),
         world.enrich_pins([pin("p")]),
         world.preview(events_batch([{}])),
     ):
@@ -115,7 +127,7 @@ async def test_new_definitions_change_the_columns_and_broken_ones_change_nothing
         world.engines.use(assemble([hashed.model_copy(update={"executor": "gone"})]))
     assert world.engines.current.version == repository_definitions().version
     world.engines.use(assemble([hashed]))
-    await world.enrich_events(0, [events_batch([{}])])
+    await world.enrich_events([Envelope(0, events_batch([{}]))])
     assert "pin_hash" in world.events.envelopes[0][1].schema.names
 
 
