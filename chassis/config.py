@@ -30,6 +30,11 @@ class ServiceConfig(BaseModel):
     zone: str = Field("local", description="Availability zone of this process.")
     instance: str = Field("", description="Name of this process; host and pid when empty.")
     kafka_bootstrap: str = Field("127.0.0.1:7092", description="Kafka brokers, comma-separated host:port.")
+    group_instance_id: str = Field(
+        "",
+        description="Static member of consumer groups under this name, which must outlive a restart: back within "
+        "10 s moves no partition, staying away leaves its partitions unread for that long. Empty = dynamic.",
+    )
     otlp_endpoint: str = Field("", description="OTLP/gRPC receiver of traces; empty = traces are not exported.")
     trace_sample_ratio: float = Field(1.0, ge=0, le=1, description="Share of traces that are recorded.")
     log_level: str = Field("info", pattern="^(debug|info|warning|error)$", description="debug, info, warning or error.")

@@ -75,6 +75,7 @@ class Shell:
             metrics=self.metrics,
             health=self.health,
             clock=clock,
+            group_instance_id=config.group_instance_id,
         )
         self.producer: Producer = self.bus.producer()
         self.protection = Protection(clock=clock, metrics=self.metrics)

@@ -93,6 +93,7 @@ class Planner:
             "ADMIN_PORT": str(self._ports.admin(service, index)),
             "ZONE": zone,
             "INSTANCE": name,
+            "GROUP_INSTANCE_ID": name,  # after a crash it is itself again at once
             "KAFKA_BOOTSTRAP": self._addresses.kafka,
             "OTLP_ENDPOINT": self._addresses.otlp,
             "BUNDLES_URI": str(self._home.bundles),

@@ -11,6 +11,7 @@ from chassis.grpc.limits import MethodLimit
 from chassis.kafka.bus import Bus
 from chassis.kafka.topic import Topic
 from chassis.lifecycle import Service
+from chassis.patience import Patient
 from chassis.shell import Shell
 from protos import topics
 from protos.cg.v1.cg_pb2_grpc import add_RetrievalServiceServicer_to_server
@@ -68,7 +69,8 @@ def build(
         [(add_RetrievalServiceServicer_to_server, server, SERVICE)],
         {"Retrieve": MethodLimit(timeout_s=config.retrieve_timeout_s)},
     )
-    pins = shell.bus.table("live pins", topics.PINS_ENRICHED, LivePins(index, shell.metrics).apply)
+    table = shell.bus.table("live pins", topics.PINS_ENRICHED, LivePins(index, shell.metrics).apply)
+    pins = Patient(table, shell.health, clock)
     models = _watcher(shell, topics.MODELS_RELEASED, set(READERS), ReleasedModels(index, catalogue, READERS).apply)
     definitions = _watcher(shell, topics.DEFINITIONS_RELEASED, {"definitions"}, plans.apply)
     warmer = GeneratorWarmer(index, catalogue, clock)

@@ -1,6 +1,7 @@
 """Sessions and explanations: the fakes and the real ones keep the same promises."""
 
 from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import numpy as np
@@ -72,20 +73,37 @@ def valkey() -> Iterator[Valkey]:
 
 
 @pytest.fixture
-async def redis(valkey: Valkey) -> AsyncIterator[RedisClient]:
-    client = RedisClient(valkey.url, timeout_s=0.2)
+async def redis(request: pytest.FixtureRequest) -> AsyncIterator[RedisClient]:
+    async with connected(request) as client:
+        yield client
+
+
+TWINS = ["in memory", pytest.param("valkey", marks=pytest.mark.servers)]
+
+
+@asynccontextmanager
+async def connected(request: pytest.FixtureRequest) -> AsyncIterator[RedisClient]:
+    client = RedisClient(request.getfixturevalue("valkey").url, timeout_s=0.2)
     yield client
     await client.stop(Deadline.after(1))
 
 
-@pytest.fixture(params=["in memory", "valkey"])
-def sessions(request: pytest.FixtureRequest, redis: RedisClient) -> SessionStore:
-    return InMemorySessions() if request.param == "in memory" else RedisSessions(redis, ttl_s=60)
+@pytest.fixture(params=TWINS)
+async def sessions(request: pytest.FixtureRequest) -> AsyncIterator[SessionStore]:
+    if request.param == "in memory":
+        yield InMemorySessions()
+        return
+    async with connected(request) as redis:
+        yield RedisSessions(redis, ttl_s=60)
 
 
-@pytest.fixture(params=["in memory", "valkey"])
-def explanations(request: pytest.FixtureRequest, redis: RedisClient) -> Explanations:
-    return InMemoryExplanations() if request.param == "in memory" else RedisExplanations(redis, ttl_s=60)
+@pytest.fixture(params=TWINS)
+async def explanations(request: pytest.FixtureRequest) -> AsyncIterator[Explanations]:
+    if request.param == "in memory":
+        yield InMemoryExplanations()
+        return
+    async with connected(request) as redis:
+        yield RedisExplanations(redis, ttl_s=60)
 
 
 @pytest.mark.parametrize("num", [0, 1, 5, 300])
@@ -116,6 +134,7 @@ async def test_a_served_feed_comes_back_as_it_was(explanations: Explanations) ->
         await explanations.load("1" * 32)
 
 
+@pytest.mark.servers
 async def test_damaged_values_are_a_lost_session_and_a_corrupt_feed(redis: RedisClient) -> None:
     await redis.connection.set("blender:session:bad:1", b"rubbish")
     await redis.connection.lpush("blender:session:list:1", "x")
@@ -128,6 +147,7 @@ async def test_damaged_values_are_a_lost_session_and_a_corrupt_feed(redis: Redis
         await RedisExplanations(redis, 60).load("2" * 32)
 
 
+@pytest.mark.servers
 async def test_values_do_not_live_forever(redis: RedisClient) -> None:
     await RedisSessions(redis, 60).save("u", 1, session())
     await RedisExplanations(redis, 70).save(feed(), b"x")
@@ -142,6 +162,7 @@ async def test_a_store_that_is_gone_is_unavailable() -> None:
     await client.stop(Deadline.after(1))
 
 
+@pytest.mark.servers
 async def test_a_paused_store_costs_little_time_and_comes_back(tmp_path: Path) -> None:
     with running_valkey() as server:
         client = RedisClient(server.url, timeout_s=0.2)
