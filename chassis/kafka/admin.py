@@ -8,7 +8,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
 
 from chassis.errors import Unavailable
-from chassis.kafka.connection import Connection, disconnect, missing_topics
+from chassis.kafka.connection import Connection, connect, disconnect, missing_topics
 from chassis.kafka.topic import Topic
 
 VISIBLE_WITHIN_S = 10.0
@@ -26,7 +26,7 @@ async def ensure_topics(connection: Connection, topics: Sequence[Topic], replica
         return
     admin = AIOKafkaAdminClient(**connection.client("admin"))
     try:
-        await admin.start()
+        await connect(admin)
         answer = await admin.create_topics([_new(topic, replication) for topic in topics if topic.name in missing])
         _check(answer.topic_errors)
     except (KafkaError, OSError) as error:
@@ -40,7 +40,7 @@ async def end_offsets(connection: Connection, topics: Sequence[Topic]) -> dict[t
     """The offset after the last record of each partition of `topics`. Raises: Unavailable."""
     client = AIOKafkaConsumer(**connection.consumer("end-offsets"))
     try:
-        await client.start()
+        await connect(client)
         partitions = [TopicPartition(topic.name, number) for topic in topics for number in range(topic.num_partitions)]
         ends = await client.end_offsets(partitions)
     except (KafkaError, OSError) as error:

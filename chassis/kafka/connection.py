@@ -17,6 +17,7 @@ SESSION_TIMEOUT_MS = 10_000  # a dead member's partitions move after it
 HEARTBEAT_MS = 500  # makes a rebalance last half a second and not three
 RETRY_S = 0.5
 MIN_CLOSE_S = 0.2
+CONNECT_ENDS_WITHIN_S = 1.0  # a few milliseconds while the broker is there
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,23 @@ class Connection:
         }
 
 
+async def connect(client: Any, ends_within_s: float = CONNECT_ENDS_WITHIN_S) -> None:
+    """Start a consumer or producer of aiokafka, or a Faust app. Raises: KafkaError, OSError.
+
+    A start that is cancelled halfway would leave a connection open that nothing knows of, so it is first let end.
+    """
+    starting = asyncio.ensure_future(client.start())
+    try:
+        await asyncio.shield(starting)
+    except asyncio.CancelledError:
+        try:
+            await asyncio.wait({starting}, timeout=ends_within_s)
+        finally:
+            starting.cancel()
+        await asyncio.gather(starting, return_exceptions=True)
+        raise
+
+
 async def disconnect(client: Any, within_s: float) -> str:
     """Stop a consumer or producer of aiokafka within a limit; returns what went wrong, or nothing.
 
@@ -93,7 +111,7 @@ async def missing_topics(connection: Connection, topics: Sequence[Topic]) -> lis
     """Names of `topics` that Kafka does not have. Raises: Unavailable."""
     admin = AIOKafkaAdminClient(**connection.client("admin"))
     try:
-        await admin.start()
+        await connect(admin)
         known = set(await admin.list_topics())
     except (KafkaError, OSError) as error:
         raise Unavailable(f"Kafka at {connection.bootstrap} cannot be reached: {type(error).__name__}") from error

@@ -9,7 +9,7 @@ from aiokafka.errors import KafkaError
 from chassis.clock import Clock
 from chassis.deadline import Deadline
 from chassis.health import Health
-from chassis.kafka.connection import Connection, disconnect, wait_for_topics
+from chassis.kafka.connection import Connection, connect, disconnect, wait_for_topics
 from chassis.kafka.handling import Handle, Handler
 from chassis.kafka.intake import Intake
 from chassis.kafka.parking import Parker
@@ -110,7 +110,7 @@ class BatchConsumer:
     async def _consume(self) -> None:
         self._client = AIOKafkaConsumer(**self._connection.member(self.name, self._group))
         self._client.subscribe([topic.name for topic in self._topics], listener=_Listener(self))
-        await self._client.start()
+        await connect(self._client)
         self._progress.follow(self._client)
         last_commit_s = self._clock.monotonic_s()
         while True:

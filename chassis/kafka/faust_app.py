@@ -20,7 +20,7 @@ from chassis.deadline import Deadline
 from chassis.errors import Unavailable
 from chassis.health import Health
 from chassis.kafka import faust_transport
-from chassis.kafka.connection import SESSION_TIMEOUT_MS, Connection, wait_for_topics
+from chassis.kafka.connection import SESSION_TIMEOUT_MS, Connection, connect, wait_for_topics
 from chassis.kafka.handling import Handle, Handler
 from chassis.kafka.intake import Intake
 from chassis.kafka.parking import Parker
@@ -29,6 +29,7 @@ from chassis.kafka.topic import Topic
 from chassis.metrics import Metrics
 
 START_WITHIN_S = 30.0
+START_ENDS_WITHIN_S = 2.0  # Faust sleeps for a second of it; below STOP_WITHIN_S
 STOP_WITHIN_S = 3.0  # takes 0.1 s while Kafka is there; with FINISH_WITHIN_S below the service's budget
 FINISH_WITHIN_S = 4.0
 RESTART_PAUSE_S = 1.0
@@ -109,7 +110,7 @@ class FaustPipeline:
             await wait_for_topics(self._connection, self._topics, self._wait)
             try:
                 self._app = self._build()
-                await asyncio.wait_for(self._app.start(), START_WITHIN_S)
+                await asyncio.wait_for(connect(self._app, START_ENDS_WITHIN_S), START_WITHIN_S)
                 break
             except (KafkaError, OSError, TimeoutError) as error:  # Kafka has gone again
                 self._wait(f"Kafka: {type(error).__name__}: {error}")

@@ -73,7 +73,7 @@ def end(transport: Any) -> None:
     """End the consumer's thread, whatever it waits for; it is gone within `CLIENT_STOPS_WITHIN_S` and a little."""
     thread = transport.thread
     if thread is not None and not thread.thread_loop.is_closed():
-        thread.thread_loop.call_soon_threadsafe(_cancel_all, thread.thread_loop)
+        thread.thread_loop.call_soon_threadsafe(_cut, thread)
 
 
 class DaemonThread(WorkerThread):
@@ -88,6 +88,11 @@ class DaemonThread(WorkerThread):
             super().run()
 
 
-def _cancel_all(loop: asyncio.AbstractEventLoop) -> None:
-    for task in asyncio.all_tasks(loop):
+def _cut(thread: Any) -> None:
+    """Runs in the thread: close the connections, which nobody can afterwards, and cancel every task."""
+    consumer = thread._consumer  # noqa: SLF001  # there is no public way to what a stop leaves behind
+    if consumer is not None:
+        for connection in list(consumer._client._conns.values()):  # noqa: SLF001
+            connection.close()
+    for task in asyncio.all_tasks(thread.thread_loop):
         task.cancel()

@@ -9,7 +9,7 @@ from aiokafka.errors import KafkaError, MessageSizeTooLargeError
 from chassis import tracing
 from chassis.deadline import Deadline
 from chassis.errors import CorkboardError, Invalid, Unavailable
-from chassis.kafka.connection import Connection, disconnect
+from chassis.kafka.connection import Connection, connect, disconnect
 from chassis.kafka.record import byte_headers
 from chassis.kafka.topic import Topic
 from chassis.logs import get_logger
@@ -49,6 +49,7 @@ class KafkaProducer:
         connecting, self._connecting = self._connecting, None
         if connecting is not None:
             connecting.cancel()
+            await asyncio.wait({connecting}, timeout=deadline.capped(STOP_WITHIN_S).remaining_s())
         client, self._client = self._client, None
         if client is not None:
             await disconnect(client, deadline.capped(STOP_WITHIN_S).remaining_s())
@@ -120,7 +121,7 @@ class KafkaProducer:
                 linger_ms=1,
             )
             try:
-                await client.start()
+                await connect(client)
                 self._client = client
             except (KafkaError, OSError):
                 await asyncio.sleep(CONNECT_RETRY_S)

@@ -11,7 +11,7 @@ from aiokafka.errors import KafkaError
 from chassis.deadline import Deadline
 from chassis.errors import CorkboardError, Unavailable
 from chassis.health import Health
-from chassis.kafka.connection import Connection, disconnect, wait_for_topics
+from chassis.kafka.connection import Connection, connect, disconnect, wait_for_topics
 from chassis.kafka.record import Record, record_of
 from chassis.kafka.topic import Topic
 from chassis.logs import get_logger
@@ -76,7 +76,7 @@ class KafkaTable:
     async def _open(self) -> AIOKafkaConsumer:
         client = AIOKafkaConsumer(**self._connection.consumer(self.name))
         self._client = client
-        await client.start()
+        await connect(client)
         partitions = [TopicPartition(self._topic.name, number) for number in range(self._topic.num_partitions)]
         client.assign(partitions)
         await client.seek_to_beginning(*partitions)
