@@ -142,7 +142,10 @@ class KafkaServer:
         """16 bytes in URL-safe base64, equal for the brokers of one cluster, which share a parent folder."""
         path = self._jar_cache / "cluster-id"
         if not path.exists():
-            path.write_text(base64.urlsafe_b64encode(os.urandom(16)).decode().rstrip("="))
+            made = "-"
+            while made.startswith("-"):  # the storage tool would take it for an option
+                made = base64.urlsafe_b64encode(os.urandom(16)).decode().rstrip("=")
+            path.write_text(made)
         return path.read_text()
 
     def _properties(self) -> str:
