@@ -61,4 +61,9 @@ def compile_to_bundle(bundles_uri: str, folder: Path | None = None) -> Release:
 
     Raises: Invalid with every problem found.
     """
-    return write_bundle(compile_definitions(folder or Path(definitions.__file__).parent), BundleStore(bundles_uri))
+    return write_bundle(compile_definitions(folder or repository_folder()), BundleStore(bundles_uri))
+
+
+def repository_folder() -> Path:
+    """The definitions that come with the code."""
+    return Path(definitions.__file__).parent

@@ -8,6 +8,7 @@ from pathlib import Path
 from chassis.bundles.last_good import LastGood
 from chassis.bundles.release import Release
 from chassis.bundles.store import BundleStore
+from chassis.bundles.version_metrics import VersionMetrics
 from chassis.clock import SYSTEM_CLOCK, Clock
 from chassis.deadline import Deadline
 from chassis.errors import CorkboardError, Corrupt, Invalid, NotFound, Unavailable, Verdict
@@ -51,6 +52,7 @@ class BundleWatcher:
         self._table = bus.table(self.name, topic, self._on_record)
         help_text = "Bundle versions seen, by what came of them."
         self._swaps = metrics.counter("bundle_swaps_total", help_text, ("name", "outcome"))
+        self._version_metrics = VersionMetrics(metrics)
         self._current: dict[str, Release] = {}
         self._waiting: dict[str, Release] = {}  # announced, not yet tried or to be tried again
         self._is_caught_up = False
@@ -134,12 +136,14 @@ class BundleWatcher:
         current = self._current.get(release.name)
         if current and (current.version, current.manifest_sha256) == (release.version, release.manifest_sha256):
             self._count(release.name, "unchanged")
+            self._version_metrics.use(release.name, release.version)
             return True
         try:
             directory = await asyncio.to_thread(self._store.open, release)
             await self._swap_in(release, directory)
         except Exception as error:  # any failure keeps the old version: that is this part's promise
             self._count(release.name, "failed")
+            self._version_metrics.refuse(release.name, release.version)
             log.warning("bundle swap failed", bundle=release.name, version=release.version, error=repr(error))
             return not _is_transient(error)
         self._count(release.name, "swapped")
@@ -151,6 +155,7 @@ class BundleWatcher:
         if inspect.isawaitable(done):
             await done
         self._current[release.name] = release
+        self._version_metrics.use(release.name, release.version)
 
     async def _keep(self, release: Release, directory: Path) -> None:
         try:

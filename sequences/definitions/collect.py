@@ -1,6 +1,7 @@
 """Runs definition files and collects the definitions they make."""
 
 import importlib.util
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import ModuleType
 
@@ -11,11 +12,19 @@ from sequences.definitions.definitions import Definitions, assemble
 ROOMS = ("events", "enrichments", "sequences", "surfaces", "spacing")
 
 
-def collect(root: Path) -> Definitions:
+Progress = Callable[[str, Sequence[Definition] | None], None]
+"""Told each file's name before it runs (with None) and after (with what it defines)."""
+
+
+def collect(root: Path, progress: Progress = lambda _file, _found: None) -> Definitions:
     """Every definition bound to a module-level name in `root/<room>/*.py`. Raises: Invalid naming the file."""
     found: list[Definition] = []
     for path in _files(root):
-        found.extend(_definitions_of(_execute(path)))
+        name = f"{path.parent.name}/{path.name}"
+        progress(name, None)
+        defined = _definitions_of(_execute(path, name))
+        progress(name, defined)
+        found.extend(defined)
     return assemble(found)
 
 
@@ -26,15 +35,17 @@ def _files(root: Path) -> list[Path]:
     return files
 
 
-def _execute(path: Path) -> ModuleType:
+def _execute(path: Path, name: str) -> ModuleType:
     spec = importlib.util.spec_from_file_location(f"definitions.{path.parent.name}.{path.stem}", path)
     if spec is None or spec.loader is None:
-        raise Invalid(f"cannot load {path.name}", field=path.name)
+        raise Invalid(f"cannot load {name}", field=name)
     module = importlib.util.module_from_spec(spec)
     try:
         spec.loader.exec_module(module)
-    except Exception as error:
-        raise Invalid(f"{path.parent.name}/{path.name}: {type(error).__name__}: {error}", field=path.name) from error
+    except MemoryError as error:
+        raise Invalid(f"{name}: needs more memory than definitions may use", field=name, reason="over_limit") from error
+    except (Exception, SystemExit) as error:  # SystemExit: a definition must not end the compiler
+        raise Invalid(f"{name}: {type(error).__name__}: {error}", field=name, reason="bad_definition") from error
     return module
 
 

@@ -1,7 +1,6 @@
 """Turns definition files into a validated bundle; the files run in a process of their own, twice."""
 
-import subprocess
-import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,34 +8,34 @@ from chassis.bundles.release import Release
 from chassis.bundles.store import BundleStore
 from chassis.errors import Invalid
 from sequences.definitions import bundle
-from sequences.definitions.compile_worker import FAULT_STATUS
+from sequences.definitions.compile_run import CompileLimits, Defined, file_of, run_files
 from sequences.definitions.definitions import Definitions, parse
+from sequences.definitions.diff import diff
 from sequences.definitions.validate import check
-
-HASH_SEEDS = ("1", "2")  # orders of sets differ between the two runs, so that a definition cannot lean on one
 
 
 @dataclass(frozen=True)
-class CompileLimits:
-    """What the process of the definition files may use."""
+class Surroundings:
+    """What must not change a result: the order of sets, and the local date (UTC+14 and UTC-12 never share one)."""
 
-    cpu_s: int = 10
-    memory_bytes: int = 1 << 30
-    wall_s: float = 30.0
+    hash_seed: str
+    timezone: str
 
 
-def compile_definitions(root: Path, limits: CompileLimits = CompileLimits()) -> Definitions:
+LIMITS = CompileLimits()
+SURROUNDINGS = (Surroundings("1", "EAST-14"), Surroundings("2", "WEST+12"))
+
+
+def compile_definitions(root: Path, limits: CompileLimits = LIMITS) -> Definitions:
     """Run, compare and validate the definitions under `root`. Writes nothing.
 
-    Raises: Invalid when a file fails, runs over its limits, is not deterministic, or the definitions are not valid.
+    Raises: Invalid naming the file when one fails, runs over its limits or is not deterministic, and every problem
+    when the definitions are not valid.
     """
-    first, second = (_run(root, limits, seed) for seed in HASH_SEEDS)
-    if first != second:
-        raise Invalid(
-            "two runs of the definitions gave different results: they may depend on nothing but their text",
-            reason="not_deterministic",
-        )
-    definitions = parse(first)
+    first, second = (run_files(root, limits, each.hash_seed, each.timezone) for each in SURROUNDINGS)
+    definitions = parse(first.content)
+    if first.content != second.content:
+        raise _not_deterministic(definitions, parse(second.content), (*first.defined, *second.defined))
     check(definitions)
     return definitions
 
@@ -47,36 +46,13 @@ def write_bundle(definitions: Definitions, store: BundleStore) -> Release:
     return store.write(bundle.NAME, definitions.version, {bundle.FILE: definitions.canonical_json()}, inputs)
 
 
-def _run(root: Path, limits: CompileLimits, hash_seed: str) -> bytes:
-    command = [
-        sys.executable,
-        "-m",
-        "sequences.definitions.compile_worker",
-        str(root.resolve()),
-        str(limits.cpu_s),
-        str(limits.memory_bytes),
-    ]
-    environment = {"PYTHONHASHSEED": hash_seed, "PYTHONPATH": str(_CODE), "PATH": "", "PYTHONDONTWRITEBYTECODE": "1"}
-    try:
-        done = subprocess.run(  # noqa: S603 - our own interpreter and module
-            command,
-            capture_output=True,
-            env=environment,
-            timeout=limits.wall_s,
-            check=False,
-        )
-    except subprocess.TimeoutExpired as error:
-        raise Invalid(f"definitions ran longer than {limits.wall_s} s", reason="over_limit") from error
-    if done.returncode == 0:
-        return done.stdout
-    last_lines = done.stderr.decode(errors="replace").strip()[-2000:]
-    if done.returncode == FAULT_STATUS:
-        raise Invalid(last_lines, reason="bad_definition")
-    raise Invalid(
-        f"definitions were stopped (status {done.returncode}; limits: {limits.cpu_s} s of CPU, "
-        f"{limits.memory_bytes >> 20} MiB): {last_lines}",
-        reason="over_limit",
+def _not_deterministic(one: Definitions, other: Definitions, defined: Sequence[Defined]) -> Invalid:
+    changes = diff(one, other)
+    files = sorted({file_of(change.where, defined) for change in changes})
+    what = "; ".join(f"{change.where} ({', '.join(change.fields) or change.what})" for change in changes)
+    return Invalid(
+        f"{', '.join(files)}: two runs gave different results for {what}: a definition may depend on nothing but "
+        f"its text, so not on time, chance, the machine or the order of a set",
+        field=files[0] if files else "",
+        reason="not_deterministic",
     )
-
-
-_CODE = Path(__file__).parents[2]

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from chassis.errors import Invalid
 from sequences.definitions.columns import arrow_type, input_schema
@@ -10,7 +11,7 @@ from sequences.definitions.definitions import Definitions
 from sequences.definitions.dependencies import in_order
 from sequences.definitions.enrichment import Enrichment, Subject
 from sequences.definitions.problem import Problem
-from sequences.definitions.sequence import Sequence
+from sequences.definitions.sequence import Filter, Sequence
 from sequences.engine.executor import Executor
 from sequences.engine.registry import EXECUTORS
 
@@ -114,21 +115,47 @@ def _enrichment(
 
 def _sequence(definitions: Definitions, sequence: Sequence) -> Iterator[Problem]:
     where = f"sequences/{sequence.name}"
-    columns = {field.name for field in input_schema("event")}
+    columns: dict[str, pa.DataType] = {field.name: field.type for field in input_schema("event")}
     for each in definitions.enrichments.values():
         if each.subject == "event":
-            columns.update(column.name for column in each.writes)
+            columns.update({column.name: arrow_type(column.type) for column in each.writes})
     for name in sequence.event_types:
         if name not in definitions.events:
             yield Problem(where, "unknown_event_type", f"unknown event type {name!r}")
     for name in (*sequence.columns, sequence.dedupe_key):
         if name not in columns:
             yield Problem(where, "unknown_column", f"reads column {name!r}, which nobody writes")
+    yield from _filters(where, sequence, columns)
+    if len(set(sequence.columns)) != len(sequence.columns):
+        yield Problem(where, "column_written_twice", "names a column twice")
+
+
+def _filters(where: str, sequence: Sequence, columns: Mapping[str, pa.DataType]) -> Iterator[Problem]:
     for condition in sequence.filters:
         if condition.column not in columns:
             yield Problem(where, "filter_on_missing_column", f"filters on missing column {condition.column!r}")
-    if len(set(sequence.columns)) != len(sequence.columns):
-        yield Problem(where, "column_written_twice", "names a column twice")
+        elif not _is_comparable(condition, columns[condition.column]):
+            yield Problem(
+                where,
+                "filter_type_mismatch",
+                f"filter {condition.column} {condition.operator} {condition.value!r} cannot be decided: the column is "
+                f"{columns[condition.column]}",
+            )
+
+
+def _is_comparable(condition: Filter, column: pa.DataType) -> bool:
+    is_list = isinstance(condition.value, list)
+    if is_list != (condition.operator == "in") and condition.operator != "in":
+        return False
+    values = condition.value if isinstance(condition.value, list) else [condition.value]
+    if not values or any(value is None for value in values):
+        return False
+    try:
+        pa.array(values).cast(column)
+        pc.less(pa.nulls(1, column), pa.scalar(values[0]))
+    except pa.ArrowException:
+        return False
+    return True
 
 
 def _surfaces(definitions: Definitions) -> Iterator[Problem]:

@@ -1,6 +1,7 @@
 """Definitions: collected, validated, compared, compiled twice."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -8,7 +9,8 @@ from chassis.bundles.store import BundleStore
 from chassis.errors import Corrupt, Invalid
 from sequences.definitions import bundle
 from sequences.definitions.columns import enriched_schema, sequence_schema
-from sequences.definitions.compile import CompileLimits, compile_definitions, write_bundle
+from sequences.definitions.compile import compile_definitions, write_bundle
+from sequences.definitions.compile_run import CompileLimits
 from sequences.definitions.definition import Definition
 from sequences.definitions.definitions import Definitions, assemble, parse
 from sequences.definitions.diff import diff, unversioned_changes
@@ -114,6 +116,26 @@ def test_a_filter_needs_its_column() -> None:
         filters=(Filter(column="mood", operator="==", value=1),),
     )
     assert codes(CLICK, sequence) == {"filter_on_missing_column"}
+
+
+@pytest.mark.parametrize(
+    ("column", "operator", "value", "expected"),
+    [
+        ("event_time_ms", ">", 5, set()),
+        ("surface", "in", ["home", "search"], set()),
+        ("surface", "==", "home", set()),
+        ("dwell_s", ">=", 1.5, set()),
+        ("event_time_ms", ">", "yesterday", {"filter_type_mismatch"}),
+        ("surface", "==", 3, {"filter_type_mismatch"}),
+        ("surface", "==", ["home"], {"filter_type_mismatch"}),
+        ("surface", "in", [], {"filter_type_mismatch"}),
+        ("dwell_s", "<", None, {"filter_type_mismatch"}),
+    ],
+)
+def test_a_filter_must_be_decidable(column: str, operator: Any, value: Any, expected: set[str]) -> None:
+    condition = Filter(column=column, operator=operator, value=value)
+    sequence = Sequence(name="s", owner="t", event_types=("click",), columns=("event_id",), filters=(condition,))
+    assert codes(CLICK, SCHEMA, sequence) == expected
 
 
 def test_unknown_names_and_parameters_are_found() -> None:
