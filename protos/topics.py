@@ -9,7 +9,7 @@ EVENTS_ACCEPTED = Topic(
     key="user bucket",
     value="Arrow batch",
     owner="ingest",
-    consumers=("enrich",),
+    consumers=("enrich", "indexer"),
     num_partitions=6,  # the same for the consumers of 1, 2, 3 or 6 zones
     retention_s=3 * DAY_S,
 )

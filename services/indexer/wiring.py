@@ -18,6 +18,7 @@ from protos.indexer.v1 import indexer_pb2_grpc as rpc
 from protos.releases import decode_release
 from sequences.definitions.bundle import NAME as DEFINITIONS
 from services.indexer.app.active_definitions import ActiveDefinitions
+from services.indexer.app.audit_sequences import AuditSequences
 from services.indexer.app.index_events import IndexEvents
 from services.indexer.app.index_feeds import IndexFeeds
 from services.indexer.app.quality_board import QualityBoard
@@ -27,6 +28,7 @@ from services.indexer.app.write_lake import CommitLimits, LakeDrain, LakeWriter
 from services.indexer.config import Config
 from services.indexer.inbound.grpc_features import FeatureServicer
 from services.indexer.inbound.grpc_sequences import SequenceServicer
+from services.indexer.inbound.kafka_accepted import ACCEPTED_TOPICS, AcceptedConsumer
 from services.indexer.inbound.kafka_lake import LAKE_GROUP, LAKE_TOPICS, MAX_RECORDS, LakeConsumer
 from services.indexer.inbound.kafka_online import ONLINE_TOPICS, OnlineConsumer
 from services.indexer.inbound.resources import resource_of
@@ -82,16 +84,22 @@ def build(
 
 def redis_store(config: Config, clock: Clock = SYSTEM_CLOCK) -> OnlineStore:
     """The online store of this zone."""
+    client, connection = redis_connection(config)
+    rows = RedisRows(connection)
+    sequences = RedisSequenceStore(connection, rows, RedisSealing(connection, rows), clock)
+    return OnlineStore(sequences, RedisUserStore(connection, clock), RedisPinStore(connection, rows), client)
+
+
+def redis_connection(config: Config) -> tuple[RedisClient, RedisConnection]:
+    """The server of the online store, and the part that owns the connections to it."""
     client = RedisClient(
         config.redis_url,
         timeout_s=config.write_timeout_s,
         connect_timeout_s=config.read_timeout_s,
         max_connections=MAX_CONNECTIONS,
     )
-    connection = RedisConnection(client, read_timeout_s=config.read_timeout_s, write_timeout_s=config.write_timeout_s)
-    rows = RedisRows(connection)
-    sequences = RedisSequenceStore(connection, rows, RedisSealing(connection, rows), clock)
-    return OnlineStore(sequences, RedisUserStore(connection, clock), RedisPinStore(connection, rows), client)
+    limits = {"read_timeout_s": config.read_timeout_s, "write_timeout_s": config.write_timeout_s}
+    return client, RedisConnection(client, **limits)
 
 
 def kafka_bus(config: Config) -> KafkaBus:
@@ -132,6 +140,15 @@ def _online(shell: Shell, config: Config, store: OnlineStore) -> tuple[list[Part
     )
     group = f"indexer-online-{config.zone}"
     consuming = shell.bus.consumer("online", ONLINE_TOPICS, group, consumer.handle)
+    audit = AuditSequences(definitions, store.sequences, board, clock, shell.metrics)
+    accepted = AcceptedConsumer(audit, shell.bus, shell.metrics)
+    watching = shell.bus.consumer(
+        "audit",
+        ACCEPTED_TOPICS,
+        f"indexer-audit-{config.zone}",
+        accepted.handle,
+        start_offsets=accepted.start_offsets,
+    )
     sequences = SequenceServicer(ReadSequences(definitions, store.sequences, board, clock))
     features = FeatureServicer(ReadFeatures(definitions, store.users, store.pins, clock))
     door = shell.grpc_door(
@@ -142,7 +159,7 @@ def _online(shell: Shell, config: Config, store: OnlineStore) -> tuple[list[Part
         LIMITS,
         resource_of,
     )
-    return [*([store.part] if store.part else []), watcher, consuming], door
+    return [*([store.part] if store.part else []), watcher, consuming, audit, watching], door
 
 
 def _lake(shell: Shell, config: Config, lake: Lake) -> list[Part]:

@@ -68,6 +68,8 @@ class GetSequenceResponse(_message.Message):
     COMPLETENESS_RATIO_FIELD_NUMBER: _builtins.int
     DEFINITIONS_VERSION_FIELD_NUMBER: _builtins.int
     NUM_TOTAL_FIELD_NUMBER: _builtins.int
+    COMPLETENESS_NUM_EVENTS_FIELD_NUMBER: _builtins.int
+    FRESHNESS_P99_S_FIELD_NUMBER: _builtins.int
     sequence_version: _builtins.int
     """grows by one with every write for this user"""
     newest_event_time_ms: _builtins.int
@@ -75,11 +77,15 @@ class GetSequenceResponse(_message.Message):
     as_of_ms: _builtins.int
     """epoch milliseconds of the read"""
     completeness_ratio: _builtins.float
-    """readable / accepted in the last closed hour, [0, 1]"""
+    """readable / accepted, of audited events of the last hour, [0, 1]"""
     definitions_version: _builtins.str
     """bundle that shaped the answer"""
     num_total: _builtins.int
     """events held for the user, before max_events"""
+    completeness_num_events: _builtins.int
+    """audited events behind completeness_ratio; 0 = none, and the ratio is 1"""
+    freshness_p99_s: _builtins.float
+    """event accepted -> readable, seconds, last 5 minutes; 0 = no events"""
     @_builtins.property
     def events(self) -> _common_pb2.ArrowTable:
         """oldest first; order = event time, then event id"""
@@ -94,10 +100,12 @@ class GetSequenceResponse(_message.Message):
         completeness_ratio: _builtins.float = ...,
         definitions_version: _builtins.str = ...,
         num_total: _builtins.int = ...,
+        completeness_num_events: _builtins.int = ...,
+        freshness_p99_s: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["events", b"events"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["as_of_ms", b"as_of_ms", "completeness_ratio", b"completeness_ratio", "definitions_version", b"definitions_version", "events", b"events", "newest_event_time_ms", b"newest_event_time_ms", "num_total", b"num_total", "sequence_version", b"sequence_version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["as_of_ms", b"as_of_ms", "completeness_num_events", b"completeness_num_events", "completeness_ratio", b"completeness_ratio", "definitions_version", b"definitions_version", "events", b"events", "freshness_p99_s", b"freshness_p99_s", "newest_event_time_ms", b"newest_event_time_ms", "num_total", b"num_total", "sequence_version", b"sequence_version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -209,6 +217,26 @@ class DescribeSequenceResponse(_message.Message):
         def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
         def WhichOneof(self, oneof_group: _Never) -> None: ...
 
+    @_typing.final
+    class RowsByDefinitionsVersionEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.int
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.int = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     NAME_FIELD_NUMBER: _builtins.int
     DEFINITION_VERSION_FIELD_NUMBER: _builtins.int
     ARROW_SCHEMA_FIELD_NUMBER: _builtins.int
@@ -217,6 +245,15 @@ class DescribeSequenceResponse(_message.Message):
     COMPLETENESS_RATIO_FIELD_NUMBER: _builtins.int
     COVERAGE_RATIO_FIELD_NUMBER: _builtins.int
     DEFINITIONS_VERSION_FIELD_NUMBER: _builtins.int
+    COMPLETENESS_NUM_EVENTS_FIELD_NUMBER: _builtins.int
+    HOURS_FIELD_NUMBER: _builtins.int
+    LAG_P50_S_FIELD_NUMBER: _builtins.int
+    LAG_P99_S_FIELD_NUMBER: _builtins.int
+    LATE_RATIO_FIELD_NUMBER: _builtins.int
+    ROWS_BY_DEFINITIONS_VERSION_FIELD_NUMBER: _builtins.int
+    TARGET_FRESHNESS_P99_S_FIELD_NUMBER: _builtins.int
+    TARGET_COMPLETENESS_RATIO_FIELD_NUMBER: _builtins.int
+    NUM_EVENTS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """definition name"""
     definition_version: _builtins.int
@@ -228,12 +265,34 @@ class DescribeSequenceResponse(_message.Message):
     freshness_p99_s: _builtins.float
     """likewise"""
     completeness_ratio: _builtins.float
-    """readable / accepted, last closed hour"""
+    """as in GetSequence"""
     definitions_version: _builtins.str
     """bundle"""
+    completeness_num_events: _builtins.int
+    """as in GetSequence"""
+    lag_p50_s: _builtins.float
+    """event happened -> readable, seconds, last 5 minutes"""
+    lag_p99_s: _builtins.float
+    """likewise"""
+    late_ratio: _builtins.float
+    """share that came later than its type allows, last 5 minutes"""
+    target_freshness_p99_s: _builtins.float
+    """what the definition promises"""
+    target_completeness_ratio: _builtins.float
+    """likewise"""
+    num_events: _builtins.int
+    """events behind the numbers of the last 5 minutes"""
     @_builtins.property
     def coverage_ratio(self) -> _containers.ScalarMap[_builtins.str, _builtins.float]:
         """column -> share of non-null values, last 5 minutes"""
+
+    @_builtins.property
+    def hours(self) -> _containers.RepeatedCompositeFieldContainer[Global___HourCompleteness]:
+        """oldest first, at most 24"""
+
+    @_builtins.property
+    def rows_by_definitions_version(self) -> _containers.ScalarMap[_builtins.str, _builtins.int]:
+        """which definitions enriched them, last 5 minutes"""
 
     def __init__(
         self,
@@ -246,14 +305,53 @@ class DescribeSequenceResponse(_message.Message):
         completeness_ratio: _builtins.float = ...,
         coverage_ratio: _abc.Mapping[_builtins.str, _builtins.float] | None = ...,
         definitions_version: _builtins.str = ...,
+        completeness_num_events: _builtins.int = ...,
+        hours: _abc.Iterable[Global___HourCompleteness] | None = ...,
+        lag_p50_s: _builtins.float = ...,
+        lag_p99_s: _builtins.float = ...,
+        late_ratio: _builtins.float = ...,
+        rows_by_definitions_version: _abc.Mapping[_builtins.str, _builtins.int] | None = ...,
+        target_freshness_p99_s: _builtins.float = ...,
+        target_completeness_ratio: _builtins.float = ...,
+        num_events: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["arrow_schema", b"arrow_schema", "completeness_ratio", b"completeness_ratio", "coverage_ratio", b"coverage_ratio", "definition_version", b"definition_version", "definitions_version", b"definitions_version", "freshness_p50_s", b"freshness_p50_s", "freshness_p99_s", b"freshness_p99_s", "name", b"name"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["arrow_schema", b"arrow_schema", "completeness_num_events", b"completeness_num_events", "completeness_ratio", b"completeness_ratio", "coverage_ratio", b"coverage_ratio", "definition_version", b"definition_version", "definitions_version", b"definitions_version", "freshness_p50_s", b"freshness_p50_s", "freshness_p99_s", b"freshness_p99_s", "hours", b"hours", "lag_p50_s", b"lag_p50_s", "lag_p99_s", b"lag_p99_s", "late_ratio", b"late_ratio", "name", b"name", "num_events", b"num_events", "rows_by_definitions_version", b"rows_by_definitions_version", "target_completeness_ratio", b"target_completeness_ratio", "target_freshness_p99_s", b"target_freshness_p99_s"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___DescribeSequenceResponse: _TypeAlias = DescribeSequenceResponse  # noqa: Y015
+
+@_typing.final
+class HourCompleteness(_message.Message):
+    """Events accepted in one hour that were looked for in the online store."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    HOUR_START_MS_FIELD_NUMBER: _builtins.int
+    NUM_AUDITED_FIELD_NUMBER: _builtins.int
+    NUM_READABLE_FIELD_NUMBER: _builtins.int
+    hour_start_ms: _builtins.int
+    """epoch milliseconds"""
+    num_audited: _builtins.int
+    """accepted and expected in the sequence by its definition"""
+    num_readable: _builtins.int
+    """of those, found"""
+    def __init__(
+        self,
+        *,
+        hour_start_ms: _builtins.int = ...,
+        num_audited: _builtins.int = ...,
+        num_readable: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["hour_start_ms", b"hour_start_ms", "num_audited", b"num_audited", "num_readable", b"num_readable"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___HourCompleteness: _TypeAlias = HourCompleteness  # noqa: Y015
 
 @_typing.final
 class BatchGetPinsRequest(_message.Message):

@@ -5,7 +5,7 @@ import pyarrow as pa
 from chassis.clock import Clock
 from chassis.metrics import Metrics
 from services.indexer.app.active_definitions import ActiveDefinitions
-from services.indexer.app.quality_board import QualityBoard
+from services.indexer.app.quality_board import QualityBoard, QualityMetrics
 from services.indexer.domain.writes import AppendReport, EnvelopeWrites
 from services.indexer.ports import SequenceStore
 
@@ -22,6 +22,7 @@ class IndexEvents:
         self._store = store
         self._board = board
         self._clock = clock
+        self._quality_metrics = QualityMetrics(board, metrics)
         labels = ("sequence", "outcome")
         self._events = metrics.counter("indexer_events_total", "Events by what became of them.", labels)
         help_text = "Seconds from the receipt of an event until it can be read."
@@ -29,15 +30,18 @@ class IndexEvents:
 
     async def __call__(self, envelope: pa.RecordBatch) -> None:
         """Raises: Unavailable."""
-        writes = self._definitions.routing.route(envelope, self._clock.now_ms())
+        await self._definitions.catch_up(envelope)
+        routing = self._definitions.routing
+        writes = routing.route(envelope, self._clock.now_ms())
         report = await self._store.append(writes)
+        self._board.record(envelope, writes, report, routing.definitions, self._clock.now_ms())
+        self._quality_metrics.count(envelope)
         self._count(writes, report)
 
     def _count(self, writes: EnvelopeWrites, report: AppendReport) -> None:
         now_ms = self._clock.now_ms()
         for rows in writes.sequences:
             counts = report[rows.sequence]
-            self._board.of(rows.sequence).record(rows, counts, now_ms)
             outcomes = {
                 "new": counts.num_new,
                 "duplicate": counts.num_duplicate,

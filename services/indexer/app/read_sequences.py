@@ -1,7 +1,7 @@
 """Answers for sequences: rights, limits and columns first, then one read of the store."""
 
 from collections.abc import Sequence as ListOf
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pyarrow as pa
 
@@ -11,6 +11,7 @@ from sequences.definitions.columns import sequence_schema
 from sequences.definitions.sequence import Sequence
 from services.indexer.app.active_definitions import ActiveDefinitions
 from services.indexer.app.quality_board import QualityBoard
+from services.indexer.domain.completeness import CompletenessRatio
 from services.indexer.domain.quality import Quality
 from services.indexer.domain.routing import oldest_ms
 from services.indexer.ports import SequenceQuery, SequenceStore, StoredSequence
@@ -32,12 +33,13 @@ class SequenceAsk:
 
 @dataclass(frozen=True)
 class SequenceAnswer:
-    """One user's events, oldest first."""
+    """One user's events, oldest first, and how fresh and complete the sequence is kept."""
 
     events: StoredSequence
     newest_event_time_ms: int
     as_of_ms: int
-    completeness_ratio: float
+    completeness: CompletenessRatio
+    freshness_p99_s: float
     definitions_version: str
 
 
@@ -73,16 +75,16 @@ class ReadSequences:
         limit = min(ask.max_events or definition.max_events, definition.max_events)
         queries = [SequenceQuery(user, ask.sequence, limit, oldest_ms(definition, now_ms), schema) for user in user_ids]
         found = await self._store.read(queries)
-        completeness = self._board.of(definition.name).completeness_ratio(now_ms)
-        version = self._definitions.current.version
-        return [SequenceAnswer(each, each.newest_event_time_ms, now_ms, completeness, version) for each in found]
+        quality = self._board.of(definition.name)
+        kept = quality.completeness.ratio(now_ms), quality.freshness_p99_s(now_ms), self._definitions.current.version
+        return [SequenceAnswer(each, each.newest_event_time_ms, now_ms, *kept) for each in found]
 
     def describe(self, sequence: str) -> SequenceDescription:
         """Raises: NotFound, Unavailable."""
         definition = self._definition(sequence)
         quality = self._board.of(sequence).report(self._clock.now_ms())
         coverage = {name: ratio for name, ratio in quality.coverage_ratio.items() if name in definition.columns}
-        quality = Quality(quality.freshness_p50_s, quality.freshness_p99_s, quality.completeness_ratio, coverage)
+        quality = replace(quality, coverage_ratio=coverage)
         return SequenceDescription(definition, self._schema(definition, ()), quality, self._definitions.current.version)
 
     def _definition(self, sequence: str) -> Sequence:
