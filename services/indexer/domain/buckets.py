@@ -10,6 +10,8 @@ import pyarrow as pa
 from services.indexer.domain.event_order import ID, TIME, in_order
 
 SEAL_AT = 256  # rows of the head: enough for columns to compress, few enough to read row by row
+PARTS = 8  # of a long sequence: opening a bucket costs as much as 1,500 of its rows, and one goes whole when trimmed
+NUM_RECENT = 2  # newest buckets that stay small: most reads want a few hundred events
 SLACK = 2 * SEAL_AT  # held beyond the limit before overlapping buckets are merged
 
 
@@ -41,6 +43,11 @@ def from_index(index: bytes | None) -> list[Bucket]:
     return [Bucket(*entry) for entry in json.loads(index or b"[]")]
 
 
+def in_time(buckets: Sequence[Bucket]) -> list[Bucket]:
+    """Oldest first: what is read in this order needs no sorting, unless events came in disorder."""
+    return sorted(buckets, key=lambda bucket: (bucket.oldest_ms, bucket.newest_ms))
+
+
 def droppable(buckets: Sequence[Bucket], max_events: int, oldest_ms: int) -> list[Bucket]:
     """Whole buckets of which no event is in the window and among the newest `max_events`."""
 
@@ -61,10 +68,22 @@ def is_overfull(buckets: Sequence[Bucket], max_events: int) -> bool:
     return sum(bucket.num_events for bucket in buckets) > 2 * max_events + SLACK
 
 
-def cut(rows: pa.RecordBatch, first_number: int) -> list[tuple[Bucket, pa.RecordBatch]]:
-    """Ordered buckets of 256 to 511 events, or one smaller one."""
+def merged_size(max_events: int) -> int:
+    """Events of a bucket that is not merged again: an eighth of the sequence, 256 of a short one."""
+    return max(SEAL_AT, max_events // PARTS)
+
+
+def mergeable(buckets: Sequence[Bucket], max_events: int) -> list[Bucket]:
+    """Small buckets that make at least one of full size together; each event is merged once, and the newest later."""
+    size = merged_size(max_events)
+    settled = in_time([bucket for bucket in buckets if bucket.num_events < size])[:-NUM_RECENT]
+    return settled if len(settled) > 1 and sum(bucket.num_events for bucket in settled) >= size else []
+
+
+def cut(rows: pa.RecordBatch, first_number: int, size: int = SEAL_AT) -> list[tuple[Bucket, pa.RecordBatch]]:
+    """Ordered buckets of `size` to twice that, or one smaller one."""
     ordered = in_order(rows)
-    num_buckets = max(1, ordered.num_rows // SEAL_AT)
+    num_buckets = max(1, ordered.num_rows // size)
     edges = [ordered.num_rows * place // num_buckets for place in range(num_buckets + 1)]
     parts = [ordered.slice(begin, end - begin) for begin, end in pairwise(edges)]
     return [(_bucket(first_number + place, part), part) for place, part in enumerate(parts)]

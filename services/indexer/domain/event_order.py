@@ -12,10 +12,20 @@ ID = "event_id"
 
 def in_order(rows: pa.RecordBatch) -> pa.RecordBatch:
     """The same rows, oldest first."""
-    times = rows.column(TIME).to_numpy()
-    if len(times) < 2 or bool(np.all(np.diff(times) > 0)):
+    if _is_in_order(rows):
         return rows
     return rows.take(pc.sort_indices(rows, sort_keys=[(TIME, "ascending"), (ID, "ascending")]))
+
+
+def _is_in_order(rows: pa.RecordBatch) -> bool:
+    steps = np.diff(rows.column(TIME).to_numpy())
+    if len(steps) and int(steps.min()) < 0:
+        return False
+    ties = np.flatnonzero(steps == 0)
+    if not len(ties):
+        return True
+    ids = rows.column(ID)
+    return bool(pc.all(pc.less_equal(ids.take(pa.array(ties)), ids.take(pa.array(ties + 1)))).as_py())
 
 
 def newest(rows: pa.RecordBatch, max_events: int, oldest_ms: int) -> pa.RecordBatch:
@@ -35,6 +45,13 @@ def joined(parts: Sequence[pa.RecordBatch], schema: pa.Schema) -> pa.RecordBatch
     if not fitting:
         return pa.RecordBatch.from_pylist([], schema=schema)
     return fitting[0] if len(fitting) == 1 else pa.concat_batches(fitting)
+
+
+def widest(parts: Sequence[pa.RecordBatch], schema: pa.Schema) -> pa.Schema:
+    """`schema` with the columns that only some parts have: rows of other definitions keep theirs."""
+    known = set(schema.names)
+    more = {field.name: field for part in parts for field in part.schema if field.name not in known}
+    return pa.schema([*schema, *more.values()])
 
 
 def conform(rows: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:

@@ -25,10 +25,15 @@ def id_digests(keys: Sequence[str]) -> list[bytes]:
     return [hashlib.blake2b(key.encode(), digest_size=ID_BYTES).digest() for key in keys]
 
 
-def payload_digests(rows: pa.RecordBatch) -> list[bytes]:
-    """8 bytes per row of an envelope."""
-    columns = [rows.column(name).to_pylist() for name in PAYLOAD]
-    return [
-        hashlib.blake2b(repr(values).encode(), digest_size=PAYLOAD_BYTES).digest()
-        for values in zip(*columns, strict=True)
-    ]
+class PayloadDigests:
+    """8 bytes per row of an envelope, made for the rows that are asked for; most views go to no sequence."""
+
+    def __init__(self, rows: pa.RecordBatch) -> None:
+        self._columns = [rows.column(name).to_pylist() for name in PAYLOAD]
+        self._made: dict[int, bytes] = {}
+
+    def __getitem__(self, row: int) -> bytes:
+        if row not in self._made:
+            values = tuple(column[row] for column in self._columns)
+            self._made[row] = hashlib.blake2b(repr(values).encode(), digest_size=PAYLOAD_BYTES).digest()
+        return self._made[row]

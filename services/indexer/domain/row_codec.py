@@ -14,7 +14,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from chassis.errors import Corrupt
-from services.indexer.domain.row_values import Ints, Pieces, is_fixed, join_values, numpy_type, split_values
+from services.indexer.domain.row_values import (
+    Ints,
+    Pieces,
+    holds_count,
+    is_fixed,
+    join_values,
+    numpy_type,
+    split_values,
+)
 
 PREFIX_BYTES = 8  # length and schema id
 _PREFIX = struct.Struct("<I4s")
@@ -43,15 +51,18 @@ class RowCodec:
         """One value per row. `rows` must have the schema of the codec."""
         headers = np.zeros(rows.num_rows, dtype=self._layout)
         headers["schema"] = np.void(self.schema_id)
-        headers["nulls"] = self._null_bits(rows)
+        self._set_nulls(headers, rows)
         for field in self._fixed:
-            headers[f"v_{field.name}"] = pc.fill_null(rows.column(field.name), _zero(field.type)).to_numpy(
-                zero_copy_only=False
-            )
+            column = rows.column(field.name)
+            if column.null_count < len(column):
+                headers[f"v_{field.name}"] = _filled(column).to_numpy(zero_copy_only=False)
         columns: list[Pieces] = []
         total = np.full(rows.num_rows, self._layout.itemsize, dtype=np.int64)
         for field in self._varying:
-            pieces, lengths = split_values(rows.column(field.name))
+            column = rows.column(field.name)
+            if column.null_count == len(column) and not holds_count(field.type):
+                continue
+            pieces, lengths = split_values(column)
             headers[f"l_{field.name}"] = lengths
             total += lengths
             columns.append(pieces)
@@ -99,9 +110,11 @@ class RowCodec:
             position = position + headers[f"l_{field.name}"]
         return found
 
-    def _null_bits(self, rows: pa.RecordBatch) -> np.ndarray:
-        masks = np.stack([_null_mask(rows.column(field.name)) for field in self.schema], axis=1)
-        return np.packbits(masks, axis=1, bitorder="little")
+    def _set_nulls(self, headers: np.ndarray, rows: pa.RecordBatch) -> None:
+        columns = [rows.column(field.name) for field in self.schema]
+        if any(column.null_count for column in columns):
+            masks = np.stack([_null_mask(column) for column in columns], axis=1)
+            headers["nulls"] = np.packbits(masks, axis=1, bitorder="little")
 
     @cached_property
     def _position(self) -> dict[str, int]:
@@ -137,11 +150,14 @@ def _interleave(headers: bytes, header_bytes: int, columns: Sequence[Pieces]) ->
 
 
 def _null_mask(column: pa.Array) -> np.ndarray:
-    if not column.null_count:
-        return np.zeros(len(column), dtype=bool)
+    if column.null_count in (0, len(column)):
+        return np.full(len(column), bool(column.null_count))
     mask: np.ndarray = pc.is_null(column).to_numpy(zero_copy_only=False)
     return mask
 
 
-def _zero(kind: pa.DataType) -> object:
-    return pa.scalar(False) if pa.types.is_boolean(kind) else pa.scalar(0, type=kind)
+def _filled(column: pa.Array) -> pa.Array:
+    if not column.null_count:
+        return column
+    is_boolean = pa.types.is_boolean(column.type)
+    return pc.fill_null(column, pa.scalar(False) if is_boolean else pa.scalar(0, type=column.type))

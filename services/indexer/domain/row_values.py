@@ -32,6 +32,11 @@ def is_fixed(kind: pa.DataType) -> bool:
     raise Invalid(f"rows cannot hold columns of type {kind}", reason="unknown_type")
 
 
+def holds_count(kind: pa.DataType) -> bool:
+    """Whether even a null has bytes: lists of texts begin with how many they are."""
+    return bool(pa.types.is_list(kind) and _is_text(kind.value_type))
+
+
 def numpy_type(kind: pa.DataType) -> str:
     """The little-endian numpy type of a fixed-width Arrow type."""
     return _NUMPY_BY_TYPE[kind]
@@ -40,7 +45,9 @@ def numpy_type(kind: pa.DataType) -> str:
 def split_values(column: pa.Array) -> tuple[Pieces, Ints]:
     """The bytes of each row and how many they are; a null has none."""
     if _is_text(column.type):
-        offsets, data = _text_buffers(pc.fill_null(column, pa.scalar("" if pa.types.is_string(column.type) else b"")))
+        if column.null_count:
+            column = pc.fill_null(column, pa.scalar("" if pa.types.is_string(column.type) else b""))
+        offsets, data = _text_buffers(column)
         return _slices(data, offsets), np.diff(offsets)
     if column.null_count:
         column = pc.if_else(pc.is_valid(column), column, pa.scalar([], type=column.type))
@@ -54,7 +61,7 @@ def split_values(column: pa.Array) -> tuple[Pieces, Ints]:
 
 def join_values(kind: pa.DataType, data: bytes, begins: Ints, ends: Ints, null_mask: NDArray[np.bool_]) -> pa.Array:
     """The column whose row i is `data[begins[i]:ends[i]]`."""
-    if pa.types.is_list(kind) and _is_text(kind.value_type):
+    if holds_count(kind):
         return _join_texts(kind, data, begins, ends, null_mask)
     joined = b"".join([data[begin:end] for begin, end in zip(begins.tolist(), ends.tolist(), strict=True)])
     offsets = _offsets(ends - begins)

@@ -1,6 +1,7 @@
 """Names of keys in the online store. The part in braces makes all keys of a user live on one node of a cluster."""
 
 SCHEMAS = b"schemas"
+REBUILD = "rebuild"  # STRING: how far a rebuild of the store is
 PIN_PREFIX = "p:"
 
 
@@ -20,7 +21,7 @@ def head(user_id: str, sequence: str) -> str:
 
 
 def ids(user_id: str, sequence: str) -> str:
-    """HASH: digest of each event held -> digest of its payload."""
+    """HASH: first byte of a digest -> the rest of it and the digest of the payload, of each event held."""
     return f"d:{{{user_id}}}:{sequence}"
 
 

@@ -11,6 +11,8 @@ from services.indexer.outbound import redis_keys
 from services.indexer.outbound.redis_connection import RedisConnection
 from services.indexer.outbound.redis_scripts import Argument
 
+MAX_KNOWN = 16  # schemas that this process writes: one per sequence, and those of the definitions before
+
 
 class RedisRows:
     """Decodes rows of any schema that was ever remembered."""
@@ -18,12 +20,25 @@ class RedisRows:
     def __init__(self, connection: RedisConnection) -> None:
         self._connection = connection
         self._codecs: dict[bytes, RowCodec] = {}
+        self._known: list[tuple[pa.Schema, tuple[RowCodec, tuple[Argument, ...]]]] = []
+
+    def codec(self, schema: pa.Schema) -> RowCodec:
+        """The one codec of this schema: making one costs more than encoding a small envelope."""
+        return self._remembered(schema)[0]
 
     def remember(self, schema: pa.Schema) -> tuple[Argument, ...]:
         """The command that makes rows of this schema readable; sent with every write, so that a flush heals."""
+        return self._remembered(schema)[1]
+
+    def _remembered(self, schema: pa.Schema) -> tuple[RowCodec, tuple[Argument, ...]]:
+        for known, entry in self._known:  # a few; to hash a schema takes longer than to compare them all
+            if known.equals(schema):
+                return entry
         codec = RowCodec(schema)
-        self._codecs[codec.schema_id] = codec
-        return ("HSETNX", redis_keys.SCHEMAS, codec.schema_id, codec.schema.serialize().to_pybytes())
+        command = ("HSETNX", redis_keys.SCHEMAS, codec.schema_id, codec.schema.serialize().to_pybytes())
+        entry = (self._codecs.setdefault(codec.schema_id, codec), command)
+        self._known = [(schema, entry), *self._known[: MAX_KNOWN - 1]]
+        return entry
 
     async def decode(self, data: bytes, columns: Collection[str] | None = None) -> list[pa.RecordBatch]:
         """The rows with those of `columns` (None: all) that they have. Raises: Corrupt, Unavailable."""

@@ -7,7 +7,7 @@ from importlib import resources
 from typing import Any
 
 from redis.asyncio import Redis
-from redis.exceptions import NoScriptError, RedisError
+from redis.exceptions import NoScriptError, RedisError, ResponseError
 
 Argument = bytes | str | int
 
@@ -62,8 +62,17 @@ def _command(call: Call | tuple[Argument, ...], is_by_digest: bool) -> tuple[Arg
 
 
 async def _send(connection: "Redis", commands: Sequence[tuple[Argument, ...]]) -> list[Any]:
+    if len(commands) == 1:  # most reads; a pipeline of one takes a tenth of a millisecond more
+        return [await _one(connection, commands[0])]
     pipeline = connection.pipeline(transaction=False)
     for command in commands:
         pipeline.execute_command(*command)
     answers: list[Any] = await pipeline.execute(raise_on_error=False)
     return answers
+
+
+async def _one(connection: "Redis", command: tuple[Argument, ...]) -> Any:
+    try:
+        return await connection.execute_command(*command)  # type: ignore[no-untyped-call]
+    except ResponseError as error:
+        return error

@@ -2,8 +2,9 @@
 -- KEYS: buckets, head, ids.
 -- ARGV: generation, head bytes, head rows, index, floor time ('' = unchanged), floor id,
 --       number of new buckets, per bucket: field, blob; number of gone buckets, per bucket: field;
---       number of forgotten ids, per id: digest.
+--       digests of the forgotten ids, 12 B each, one after another.
 -- Returns: 1 when done, 0 when the plan no longer fits.
+local DIGEST_BYTES, ENTRY_BYTES = 12, 19  -- an entry of `append.lua` begins with a digest without its first byte
 local head_bytes = tonumber(ARGV[2])
 if redis.call('HGET', KEYS[1], 'generation') ~= ARGV[1] or redis.call('STRLEN', KEYS[2]) < head_bytes then return 0 end
 local at = 7
@@ -15,9 +16,26 @@ local function each(width, apply)
     at = at + width
   end
 end
+local function without(held, rest)
+  local found = string.find(held, rest, 1, true)
+  while found and (found - 1) % ENTRY_BYTES ~= 0 do found = string.find(held, rest, found + 1, true) end
+  if not found then return held end
+  return string.sub(held, 1, found - 1) .. string.sub(held, found + ENTRY_BYTES)
+end
+local function forget(digests)
+  local held = {}
+  for place = 1, #digests, DIGEST_BYTES do
+    local first = string.sub(digests, place, place)
+    held[first] = held[first] or redis.call('HGET', KEYS[3], first) or ''
+    held[first] = without(held[first], string.sub(digests, place + 1, place + DIGEST_BYTES - 1))
+  end
+  for first, left in pairs(held) do
+    if left == '' then redis.call('HDEL', KEYS[3], first) else redis.call('HSET', KEYS[3], first, left) end
+  end
+end
 each(2, function(field, blob) redis.call('HSET', KEYS[1], field, blob) end)
 each(1, function(field) redis.call('HDEL', KEYS[1], field) end)
-each(1, function(digest) redis.call('HDEL', KEYS[3], digest) end)
+forget(ARGV[at])
 if head_bytes > 0 then
   local rest = redis.call('GETRANGE', KEYS[2], head_bytes, -1)
   if rest == '' then redis.call('DEL', KEYS[2]) else redis.call('SET', KEYS[2], rest) end
