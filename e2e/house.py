@@ -10,6 +10,8 @@ from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
+import psutil
+
 from chassis.errors import CorkboardError
 from corkboard.local.control import ask
 from corkboard.local.home import Home
@@ -101,6 +103,12 @@ class House:
     def resident_mb(self) -> dict[str, int]:
         report = ask(self.home.control_socket, "status")
         return {row["name"]: row["resident_mb"] for row in report["processes"]}
+
+    def cpu_s(self) -> dict[str, float]:
+        """Seconds of CPU that each process has used, by its name."""
+        report = ask(self.home.control_socket, "status")
+        running = {row["name"]: psutil.Process(row["pid"]) for row in report["processes"] if row["pid"]}
+        return {name: sum(process.cpu_times()[:2]) for name, process in running.items()}
 
     def _row(self, name: str) -> dict[str, Any]:
         report = ask(self.home.control_socket, "status")

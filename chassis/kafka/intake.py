@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from chassis.kafka.handling import Handler
 from chassis.kafka.record import Record
 
-MIN_INTERVAL_S = 0.02  # a batch costs some milliseconds whatever is in it
+MIN_INTERVAL_S = 0.05  # a batch costs some milliseconds whatever is in it
 
 Finished = Callable[[Sequence[Record]], Awaitable[None]]
 

@@ -11,7 +11,7 @@ class Config(ServiceConfig):
     grpc_port: int = Field(default=7101, ge=0, le=65_535, description="port of the gRPC door; 0 = any free one")
     admin_port: int = Field(default=7201, ge=0, le=65_535, description="port of health and metrics; 0 = any free one")
     flush_delay_ms: float = Field(
-        default=10.0, gt=0, le=1000, description="longest wait of an event for others of its partition, milliseconds"
+        default=50.0, gt=0, le=1000, description="shortest time between two envelopes of a partition, milliseconds"
     )
     envelope_max_events: int = Field(
         default=512, ge=500, le=4096, description="events of one envelope; a whole request fits"

@@ -5,6 +5,8 @@ and sees every cause of a loss. Only what is accepted while the process runs is 
 """
 
 import asyncio
+from dataclasses import dataclass
+from typing import Self
 
 import pyarrow as pa
 
@@ -18,16 +20,29 @@ from sequences.definitions.expected import expected
 from sequences.engine.plan import Plan, plan_for
 from services.indexer.app.active_definitions import ActiveDefinitions
 from services.indexer.app.quality_board import QualityBoard, QualityMetrics
-from services.indexer.domain.audit import ExpectedEvent, Pending, SampleRate, by_type, ids_by_user, is_trimmed, routed
+from services.indexer.domain.audit import ExpectedEvent, Pending, SampleRate, by_type, is_trimmed, routed
 from services.indexer.domain.routing import oldest_ms
 from services.indexer.ports import SequenceQuery, SequenceStore
 
 ROUND_S = 2.0
 MAX_LOOKS = 200  # per round
 MAX_CHOSEN = 1_000  # between two rounds; 30 ms of work
+NUM_NEAR = 64  # events of a user that are read first: what is looked for is nearly always among the newest
 COLUMNS = pa.schema([event_schema.ACCEPTED.field(name) for name in ("event_id", "event_time_ms")])
 
 log = get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class ReadRows:
+    """Of one user, oldest first."""
+
+    batch: pa.RecordBatch
+    ids: frozenset[str]
+
+    @classmethod
+    def of(cls, batch: pa.RecordBatch) -> Self:
+        return cls(batch, frozenset(batch.column("event_id").to_pylist()))
 
 
 class AuditSequences:
@@ -68,6 +83,10 @@ class AuditSequences:
         if task is not None:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
+
+    def wants(self, partition: int, offset: int) -> bool:
+        """Whether the accepted envelope there is to be taken; the others need not be opened."""
+        return self._rate.opens(partition, offset)
 
     def take(self, accepted: pa.RecordBatch) -> None:
         """Choose some of the events of an accepted envelope."""
@@ -113,16 +132,22 @@ class AuditSequences:
         definition = self._definitions.current.sequences.get(name)
         if definition is None:  # rolled back meanwhile
             return
-        users = sorted({event.user_id for event in events})
-        oldest = oldest_ms(definition, now_ms)
-        limit = definition.max_events
-        found = await self._store.read([SequenceQuery(user, name, limit, oldest, COLUMNS) for user in users])
-        rows_by_user = {user: each.rows for user, each in zip(users, found, strict=True)}
-        ids = ids_by_user(users, rows_by_user.values())
+        oldest, limit = oldest_ms(definition, now_ms), definition.max_events
+        near = await self._rows(name, events, min(limit, NUM_NEAR), oldest)
+        far = [event for event in events if event.event_id not in near[event.user_id].ids]
+        whole = await self._rows(name, far, limit, oldest)
         for event in events:
-            is_found = event.event_id in ids[event.user_id]
-            is_excused = not is_found and is_trimmed(event, rows_by_user[event.user_id], limit, oldest)
+            rows = whole.get(event.user_id, near[event.user_id])
+            is_found = event.event_id in rows.ids
+            is_excused = not is_found and is_trimmed(event, rows.batch, limit, oldest)
             self._judge(event, is_found=is_found, is_excused=is_excused, now_ms=now_ms)
+
+    async def _rows(self, sequence: str, events: list[ExpectedEvent], limit: int, oldest: int) -> dict[str, ReadRows]:
+        users = sorted({event.user_id for event in events})
+        if not users:
+            return {}
+        found = await self._store.read([SequenceQuery(user, sequence, limit, oldest, COLUMNS) for user in users])
+        return {user: ReadRows.of(each.rows) for user, each in zip(users, found, strict=True)}
 
     def _judge(self, event: ExpectedEvent, *, is_found: bool, is_excused: bool, now_ms: int) -> None:
         completeness = self._board.of(event.sequence).completeness

@@ -2,7 +2,7 @@
 
 import heapq
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,6 +16,7 @@ AUDITS_PER_S = 20.0  # a look costs about 1 ms of one core; 72,000 an hour tell 
 MAX_PENDING = 10_000  # about 3 MB
 FIRST_LOOK_MS = 10_000  # five times the promised p99
 LAST_LOOK_MS = 3_600_000
+EVENTS_OF_OPENED = 4  # one of so many events of an opened envelope is taken when the share is small
 
 
 @dataclass(frozen=True)
@@ -63,25 +64,36 @@ class Pending:
 
 
 class SampleRate:
-    """The share of events to audit, so that about `AUDITS_PER_S` are; all of them while there are few."""
+    """The share of events to audit, so that about `AUDITS_PER_S` are; all of them while there are few.
+
+    To open an envelope costs more than to look at its events, so under load few are opened, and of those more is taken.
+    """
 
     def __init__(self) -> None:
         self.share = 1.0
-        self._num_seen = 0
+        self._num_seen = 0.0
+
+    def opens(self, partition: int, offset: int) -> bool:
+        """Whether to look into an envelope; it depends on where it is alone."""
+        return zlib.crc32(b"%d %d" % (partition, offset)) < self._open_share * 2**32
 
     def choose(self, event_ids: list[str]) -> NDArray[np.int64]:
-        """Positions of the chosen events; whether one is depends on its id alone."""
-        self._num_seen += len(event_ids)
+        """Positions of the chosen events of an opened envelope; whether one is depends on its id alone."""
+        self._num_seen += len(event_ids) / self._open_share
         if self.share >= 1.0:
             return np.arange(len(event_ids), dtype=np.int64)
         digests = np.fromiter((zlib.crc32(each.encode()) for each in event_ids), np.uint32, len(event_ids))
-        return np.flatnonzero(digests < self.share * 2**32)
+        return np.flatnonzero(digests < self.share / self._open_share * 2**32)
 
     def adapt(self, elapsed_s: float) -> None:
         """Set the share from what was seen since the last time."""
         rate_per_s = self._num_seen / elapsed_s if elapsed_s > 0 else 0.0
         self.share = min(1.0, AUDITS_PER_S / rate_per_s) if rate_per_s else 1.0
-        self._num_seen = 0
+        self._num_seen = 0.0
+
+    @property
+    def _open_share(self) -> float:
+        return min(1.0, self.share * EVENTS_OF_OPENED)
 
 
 def routed(sequences: Iterable[SequenceRows]) -> list[ExpectedEvent]:
@@ -111,8 +123,3 @@ def is_trimmed(event: ExpectedEvent, rows: pa.RecordBatch, max_events: int, olde
     if event.event_time_ms < oldest_ms:
         return True
     return rows.num_rows >= max_events and bool(event.event_time_ms <= rows.column("event_time_ms")[0].as_py())
-
-
-def ids_by_user(users: list[str], found: Iterable[pa.RecordBatch]) -> Mapping[str, set[str]]:
-    """User -> event ids that can be read."""
-    return {user: set(rows.column("event_id").to_pylist()) for user, rows in zip(users, found, strict=True)}

@@ -25,6 +25,8 @@ class AcceptedConsumer:
     async def handle(self, records: Sequence[Record]) -> None:
         """Raises nothing of its own."""
         for record in records:
+            if not self._audit.wants(record.partition, record.offset):
+                continue
             try:
                 envelope = arrow.decode(record.value)
                 if not envelope.schema.equals(event_schema.ACCEPTED):

@@ -18,7 +18,7 @@ from protos import event_schema, topics
 from sequences.definitions.definitions import Definitions
 from sequences.testing import run
 from services.indexer.app.active_definitions import ActiveDefinitions
-from services.indexer.app.audit_sequences import MAX_CHOSEN, AuditSequences
+from services.indexer.app.audit_sequences import MAX_CHOSEN, NUM_NEAR, AuditSequences
 from services.indexer.app.quality_board import QualityBoard
 from services.indexer.domain.audit import AUDITS_PER_S, FIRST_LOOK_MS, LAST_LOOK_MS, MAX_PENDING, SampleRate
 from services.indexer.domain.completeness import HOUR_MS, Completeness, CompletenessRatio
@@ -190,15 +190,35 @@ async def test_memory_is_bounded(world: World) -> None:
 
 def test_about_as_many_are_chosen_as_can_be_afforded() -> None:
     rate = SampleRate()
-    ids = [f"event-{number}" for number in range(20_000)]
-    assert len(rate.choose(ids)) == len(ids)  # nothing is known yet
-    rate.adapt(10.0)  # 2,000 in a second
+    envelopes = [[f"event-{offset}-{place}" for place in range(5)] for offset in range(20_000)]
+
+    def chosen() -> list[tuple[int, int]]:
+        found = []
+        for offset, ids in enumerate(envelopes):
+            if rate.opens(0, offset):
+                found += [(offset, row) for row in rate.choose(ids).tolist()]
+        return found
+
+    assert len(chosen()) == 100_000  # nothing is known yet
+    rate.adapt(50.0)  # 2,000 in a second
     assert rate.share == AUDITS_PER_S / 2_000
-    chosen = rate.choose(ids)
-    assert 130 < len(chosen) < 270
-    assert rate.choose(ids).tolist() == chosen.tolist()
-    rate.adapt(10_000.0)
-    assert len(rate.choose(ids)) == len(ids)
+    first = chosen()
+    assert 850 < len(first) < 1_150
+    assert len({offset for offset, _ in first}) > len(first) / 2  # not a few envelopes whole
+    assert sum(rate.opens(0, offset) for offset in range(20_000)) < 0.1 * 20_000
+    rate.adapt(50.0)
+    assert 0.8 < rate.share / (AUDITS_PER_S / 2_000) < 1.25  # from the opened ones alone
+    rate.adapt(10_000_000.0)
+    assert len(chosen()) == 100_000
+
+
+async def test_an_event_behind_many_newer_ones_is_found(world: World) -> None:
+    old = accepted({"event_id": "old", "event_time_ms": START_MS - 9_000})
+    world.audit.take(old)
+    await world.index(old)
+    await world.index(accepted(*({"event_id": f"event-{number}"} for number in range(3 * NUM_NEAR))))
+    await world.look_after()
+    assert world.outcomes() == {"found": 1}
 
 
 def test_the_last_closed_hour_counts() -> None:

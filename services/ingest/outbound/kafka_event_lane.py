@@ -17,7 +17,7 @@ Waiting = tuple[Chunk, "asyncio.Future[None]"]
 
 @dataclass(frozen=True)
 class EnvelopeLimits:
-    """An envelope leaves with `max_events`, or `delay_s` after its first event."""
+    """An envelope leaves with `max_events`, or at the next beat, every `delay_s`; the first after a pause, at once."""
 
     max_events: int
     delay_s: float
@@ -39,6 +39,7 @@ class EventLane:
         self._is_idle.set()
         self._task: asyncio.Task[None] | None = None
         self._is_closing = False
+        self._earliest_s = 0.0
 
     def start(self, tasks: asyncio.TaskGroup) -> None:
         """Send from now on."""
@@ -77,12 +78,20 @@ class EventLane:
     async def _run(self) -> None:
         while True:
             await self._arrived.wait()
-            with suppress(TimeoutError):
-                async with asyncio.timeout(self._limits.delay_s):
-                    await self._is_full.wait()
+            await self._pause()
             await self._send_next()
             if not self._waiting:
                 self._is_idle.set()
+
+    async def _pause(self) -> None:
+        """An envelope costs every process behind some milliseconds whatever is in it: under load, fewer and fuller
+        ones, and those of all lanes at the same beat of the clock, so that they share requests."""
+        loop = asyncio.get_running_loop()
+        with suppress(TimeoutError):
+            async with asyncio.timeout_at(self._earliest_s):
+                await self._is_full.wait()
+        beat_s = self._limits.delay_s
+        self._earliest_s = (loop.time() // beat_s + 1) * beat_s
 
     async def _send_next(self) -> None:
         taken = self._take()

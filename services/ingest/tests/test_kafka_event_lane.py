@@ -59,6 +59,17 @@ async def test_chunks_are_never_split_and_envelopes_stay_within_their_limit() ->
         assert world.sent == [["a", "b", "c"], ["d", "e"], ["f", "g", "h", "i", "j"]]
 
 
+async def test_the_first_after_a_pause_leaves_at_once_and_the_rest_together_at_the_next_beat() -> None:
+    async with running(World(max_events=100, delay_s=0.2)) as world:
+        loop = asyncio.get_running_loop()
+        start_s = loop.time()
+        await world.add("a")
+        assert loop.time() - start_s < 0.1
+        await asyncio.gather(world.add("b"), world.add("c"))
+        assert world.sent == [["a"], ["b", "c"]]
+        assert loop.time() % 0.2 < 0.1  # all lanes beat together
+
+
 async def test_the_next_envelope_waits_for_the_one_before() -> None:
     async with running(World(max_events=1)) as world:
         world.gate.clear()
