@@ -1,8 +1,9 @@
 """What a topic is, so that the admin, producers and consumers agree on it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 PARKED_RETENTION_S = 14 * 86_400
+SHADOW_RETENTION_S = 86_400
 
 
 @dataclass(frozen=True)
@@ -30,3 +31,7 @@ class Topic:
             num_partitions=1,
             retention_s=PARKED_RETENTION_S,
         )
+
+    def shadow(self, name: str) -> "Topic":
+        """The same topic for the shadow `name`: processes that run beside the real ones; "" is the topic itself."""
+        return replace(self, name=f"{self.name}.{name}", retention_s=SHADOW_RETENTION_S) if name else self

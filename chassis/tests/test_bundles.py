@@ -13,6 +13,7 @@ import pytest
 
 from chassis.bundles import BundleStore, BundleWatcher, Release
 from chassis.bundles.git import current_commit
+from chassis.bundles.pinned import PinnedBundle
 from chassis.bundles.release import MANIFEST, Manifest, sha256
 from chassis.deadline import Deadline
 from chassis.errors import Conflict, Corrupt, Invalid, NotFound, Unavailable
@@ -344,3 +345,17 @@ async def test_old_version_announced_again_is_a_rollback(world: World) -> None:
     async with watching(watcher):
         await world.producer.send(TOPIC, encode(first), key=b"ranker")
         await eventually(lambda: watcher.versions == {"ranker": "v1"}, within_s=5)
+
+
+async def test_a_pinned_version_is_applied_once_and_an_unknown_one_is_named(tmp_path: Path) -> None:
+    store, metrics = BundleStore(str(tmp_path / "store")), Metrics("test")
+    releases = [store.write("model", version, {"a": version.encode()}) for version in ("v1", "v2")]
+    applied: list[Release] = []
+    pinned = PinnedBundle(store, "model", "v1", lambda release, _: applied.append(release), metrics)
+    async with asyncio.TaskGroup() as tasks:
+        await pinned.start(tasks)
+        await pinned.stop(Deadline.after(1.0))
+    assert [release.version for release in applied] == [releases[0].version]
+    with pytest.raises(NotFound, match="no version 'v3'"):
+        async with asyncio.timeout(5):
+            await PinnedBundle(store, "model", "v3", lambda *_: None, metrics).start(asyncio.TaskGroup())

@@ -8,11 +8,12 @@ import pyarrow as pa
 
 from chassis.errors import Invalid, Unavailable
 from sequences.engine.executor import ExecutorResult, Lookups
-from sequences.engine.isolation import Isolation, check_result
+from sequences.engine.isolation import Isolation
 from sequences.engine.lookup import CachedLookup, NoLookups
 from sequences.engine.observer import Observer, SilentObserver
 from sequences.engine.plan import Plan, PlannedStep
 from sequences.engine.result import EngineResult, StepRun
+from sequences.engine.result_check import check_result
 from sequences.engine.work import Work
 
 MAX_CONCURRENCY = 4  # batches in hand at once: enough to hide a look-up behind the next batch's work

@@ -3,21 +3,27 @@
 import asyncio
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import numpy as np
 import pyarrow as pa
 
 from chassis.errors import Unavailable
+from sequences.engine.cpu_meter import CpuMeter
 from sequences.engine.executor import ExecutorResult, Lookups
 from sequences.engine.plan import PlannedStep
+from sequences.engine.result_check import check_result
 
 MAX_REASON_LENGTH = 500
+MAX_TIMEOUTS = 32  # of one step on one batch: three slow rows among 512 need 30, each leaves a busy thread behind
+STARVED_TIMES = 10  # as long as its time limit may a call that gets no CPU take
+MIN_WAIT_S = 0.005
 T = TypeVar("T")
 
 
-class BadResultError(Exception):
-    """An executor returned what its contract forbids."""
+class OutOfPatienceError(Exception):
+    """An executor took too long too often; what is left of the batch is not tried."""
 
 
 class Isolation:
@@ -28,43 +34,67 @@ class Isolation:
         self._threads = self._new_threads()
 
     async def call(self, timeout_s: float, function: Callable[..., T], *arguments: Any) -> T:
-        """What the function returns or raises. Raises: TimeoutError, or Unavailable after `close`."""
+        """What the function returns or raises. Raises: TimeoutError when it has used `timeout_s` seconds of CPU, or
+        has not come back after STARVED_TIMES as long; Unavailable after `close`.
+
+        CPU time counts, because on a busy machine an innocent call may get none for seconds, and its rows would fail.
+        """
         loop = asyncio.get_running_loop()
+        meter = CpuMeter(function, arguments)
         try:
-            call = loop.run_in_executor(self._threads, function, *arguments)
+            call = loop.run_in_executor(self._threads, meter)
         except RuntimeError as error:  # the rows are not at fault
             raise Unavailable(f"engine is closed: {error}") from error
+        give_up_s, left_s = loop.time() + STARVED_TIMES * timeout_s, timeout_s
         try:
-            async with asyncio.timeout(timeout_s):
-                return await call
-        except TimeoutError as error:
-            self._threads.shutdown(wait=False)
-            self._threads = self._new_threads()
-            raise TimeoutError(f"took longer than {timeout_s} s") from error
+            while left_s > 0:
+                await asyncio.wait({call}, timeout=max(left_s, MIN_WAIT_S))
+                if call.done():
+                    return call.result()
+                left_s = min(timeout_s - meter.used_s(), give_up_s - loop.time())
+        finally:
+            call.cancel()
+        self._threads.shutdown(wait=False)
+        self._threads = self._new_threads()
+        raise TimeoutError(f"took longer than {timeout_s} s")
 
     async def run(self, planned: PlannedStep, batch: pa.RecordBatch, lookups: Lookups) -> ExecutorResult:
         """The result for every row; a batch that raises is halved until the poison rows stand alone as failures.
 
-        Raises: Unavailable after `close`.
+        When MAX_TIMEOUTS parts have taken too long, the rows that have not been tried yet fail too. Raises: Unavailable
+        after `close`.
         """
+        return await self._halved(planned, batch, lookups, _Patience(MAX_TIMEOUTS))
+
+    async def _halved(
+        self, planned: PlannedStep, batch: pa.RecordBatch, lookups: Lookups, patience: "_Patience"
+    ) -> ExecutorResult:
         try:
-            return await self._attempt(planned, batch, lookups)
+            return await self._attempt(planned, batch, lookups, patience)
         except Unavailable:
             raise
         except Exception as error:
-            if batch.num_rows <= 1:
+            if batch.num_rows <= 1 or isinstance(error, OutOfPatienceError):
                 return _failed(planned, batch.num_rows, _reason(error))
         middle = batch.num_rows // 2
-        first = await self.run(planned, batch.slice(0, middle), lookups)
-        second = await self.run(planned, batch.slice(middle), lookups)
+        first = await self._halved(planned, batch.slice(0, middle), lookups, patience)
+        second = await self._halved(planned, batch.slice(middle), lookups, patience)
         return _joined(planned, (first, middle), (second, batch.num_rows - middle))
 
     def close(self) -> None:
         """Free the threads that are idle."""
         self._threads.shutdown(wait=False, cancel_futures=True)
 
-    async def _attempt(self, planned: PlannedStep, batch: pa.RecordBatch, lookups: Lookups) -> ExecutorResult:
-        result = await self.call(planned.timeout_s, planned.executor.run, batch, planned.step, lookups)
+    async def _attempt(
+        self, planned: PlannedStep, batch: pa.RecordBatch, lookups: Lookups, patience: "_Patience"
+    ) -> ExecutorResult:
+        if patience.timeouts_left == 0:
+            raise OutOfPatienceError(f"not tried: the executor took longer than {planned.timeout_s} s too often")
+        try:
+            result = await self.call(planned.timeout_s, planned.executor.run, batch, planned.step, lookups)
+        except TimeoutError:
+            patience.timeouts_left -= 1
+            raise
         check_result(result, planned, batch.num_rows)
         return result
 
@@ -72,21 +102,9 @@ class Isolation:
         return ThreadPoolExecutor(self._num_threads, thread_name_prefix="executor")
 
 
-def check_result(result: ExecutorResult, planned: PlannedStep, num_rows: int) -> None:
-    """Raises: BadResultError unless columns, types, row counts and masks are as the contract says."""
-    expected = {field.name: field.type for field in planned.step.writes}
-    if result.columns.keys() != expected.keys():
-        raise BadResultError(f"wrote columns {sorted(result.columns)}, not {sorted(expected)}")
-    for name, column in result.columns.items():
-        if column.type != expected[name]:
-            raise BadResultError(f"column {name!r} has type {column.type}, not {expected[name]}")
-        if len(column) != num_rows:
-            raise BadResultError(f"column {name!r} has {len(column)} values for {num_rows} rows")
-    for what, mask in (("keep", result.keep), ("missing", result.missing)):
-        if mask is not None and (mask.shape != (num_rows,) or mask.dtype != np.bool_):
-            raise BadResultError(f"mask {what} has shape {mask.shape} and type {mask.dtype} for {num_rows} rows")
-    if any(not 0 <= row < num_rows for row in result.failures):
-        raise BadResultError(f"failures name rows outside of 0..{num_rows - 1}")
+@dataclass
+class _Patience:
+    timeouts_left: int
 
 
 def _failed(planned: PlannedStep, num_rows: int, reason: str) -> ExecutorResult:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from chassis.clock import SYSTEM_CLOCK, Clock
-from chassis.errors import CorkboardError, DeadlineExceeded
+from chassis.errors import CorkboardError, Corrupt, DeadlineExceeded, Unavailable
 from sequences.engine.observer import Observer, SilentObserver
 
 Row = Mapping[str, Any]
@@ -80,11 +80,19 @@ class CachedLookup:
         return found, True
 
     async def _fetch(self, keys: Sequence[str], timeout_s: float) -> Mapping[str, Row]:
+        """Raises: CorkboardError, whatever the source does."""
         try:
             async with asyncio.timeout(timeout_s):
-                return await self._source.fetch(keys)
+                rows = await self._source.fetch(keys)
         except TimeoutError as error:
             raise DeadlineExceeded(f"look-up of {len(keys)} keys took longer than {timeout_s} s") from error
+        except CorkboardError:
+            raise
+        except Exception as error:  # a source is foreign code: its fault must not become that of the rows
+            raise Unavailable(f"look-up of {len(keys)} keys failed: {type(error).__name__}: {error}") from error
+        if not isinstance(rows, Mapping) or not all(isinstance(row, Mapping) for row in rows.values()):
+            raise Corrupt(f"look-up of {len(keys)} keys was answered with something else than rows by key")
+        return rows
 
     def _from_cache(self, key: str, found: dict[str, Row]) -> bool:
         entry = self._rows.get(key)

@@ -16,3 +16,9 @@ class Config(ServiceConfig):
     pin_cache_rows: int = Field(default=50_000, ge=0, description="pins remembered for look-ups, ~0.5 kB each")
     pin_cache_ttl_s: float = Field(default=60.0, gt=0, description="age at which a remembered pin is asked for again")
     missing_pin_ttl_s: float = Field(default=1.0, gt=0, description="the same for a pin that was unknown")
+    definitions_version: str = Field(default="", description="work with this version only; empty = with what is active")
+    shadow: str = Field(
+        default="",
+        pattern="^[a-z0-9-]{0,40}$",
+        description="name of a run beside the real one: own group and topics, events only; empty = the real one",
+    )

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from chassis.bundles import BundleStore, BundleWatcher
+from chassis.bundles import BundleStore, bundle_part
 from chassis.clock import SYSTEM_CLOCK, Clock
 from chassis.kafka.bus import Bus
 from chassis.lifecycle import Service
@@ -51,7 +51,9 @@ def build(
     )
     if definitions is not None:
         engines.use(definitions)
-    watcher = BundleWatcher(
+    enriched, parked = (topic.shadow(config.shadow) for topic in (topics.EVENTS_ENRICHED, topics.EVENTS_ACCEPTED))
+    watcher = bundle_part(
+        config.definitions_version,
         shell.bus,
         topics.DEFINITIONS_RELEASED,
         decode_release,
@@ -61,9 +63,9 @@ def build(
         Path(config.state_dir),
         shell.metrics,
     )
-    parking = KafkaParking(shell.producer, config.instance, clock, shell.metrics)
+    parking = KafkaParking(shell.producer, config.instance, clock, shell.metrics, parked.parked)
     consumer = EnrichmentConsumer(
-        EnrichEvents(engines, KafkaEnrichedEvents(shell.producer, topics.EVENTS_ENRICHED), parking, clock),
+        EnrichEvents(engines, KafkaEnrichedEvents(shell.producer, enriched), parking, clock),
         EnrichPins(engines, KafkaEnrichedPins(shell.producer, topics.PINS_ENRICHED), parking, clock),
     )
     door = shell.grpc_door(
@@ -75,5 +77,6 @@ def build(
             )
         ]
     )
-    pipeline = shell.bus.pipeline("enrichment", EnrichmentConsumer.topics, config.group, consumer)
+    group = f"{config.group}-{config.shadow}" if config.shadow else config.group
+    pipeline = shell.bus.pipeline("enrichment", EnrichmentConsumer.topics_of(config.shadow), group, consumer)
     return shell.service(parts=[watcher, pipeline], doors=[door])

@@ -1,13 +1,12 @@
 """Executor: ids as numbers, for models and joins that need no text."""
 
-import hashlib
-
+import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from sequences.definitions.enrichment import Enrichment
 from sequences.engine.executor import ExecutorResult, Lookups, Step
 from sequences.engine.signature import check_pairs, check_parameters
+from sequences.engine.stable_hash import hash_texts
 
 
 class HashIds:
@@ -27,18 +26,15 @@ class HashIds:
         num_buckets = int(step.parameters.get("num_buckets", 0))
         return ExecutorResult(
             {
-                field.name: _hashed(batch.column(source), num_buckets)
+                field.name: _in_buckets(hash_texts(batch.column(source)), num_buckets)
                 for source, field in zip(step.reads, step.writes, strict=True)
             }
         )
 
 
-def _hashed(ids: pa.Array, num_buckets: int) -> pa.Array:
-    encoded = pc.dictionary_encode(ids)
-    hashes = pa.array([_hash(each, num_buckets) for each in encoded.dictionary.to_pylist()], pa.int64())
-    return hashes.take(encoded.indices)
-
-
-def _hash(text: str, num_buckets: int) -> int:
-    number = int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big") >> 1
-    return number % num_buckets if num_buckets else number
+def _in_buckets(hashes: pa.Array, num_buckets: int) -> pa.Array:
+    if not num_buckets:
+        return hashes
+    is_null = hashes.is_null().to_numpy(zero_copy_only=False)
+    numbers = hashes.fill_null(0).to_numpy(zero_copy_only=False)
+    return pa.array(np.remainder(numbers, num_buckets), pa.int64(), mask=is_null)

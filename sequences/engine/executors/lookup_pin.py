@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from sequences.definitions.enrichment import Enrichment
 from sequences.engine.executor import ExecutorResult, Lookups, Step
@@ -37,13 +38,18 @@ class LookupPin:
         return problems + check_reads(enrichment, ("pin_id",)) + check_writes(enrichment, WRITABLE)
 
     def run(self, batch: pa.RecordBatch, step: Step, lookups: Lookups) -> ExecutorResult:
-        rows = [lookups.rows.get(pin_id) for pin_id in batch.column("pin_id").to_pylist()]
+        """Each distinct pin is worked on once, then spread over its rows."""
+        pins = pc.dictionary_encode(batch.column("pin_id"))
+        rows = [lookups.rows.get(pin_id) for pin_id in pins.dictionary.to_pylist()]
         bands = list(step.parameters.get("price_bands_micros", ()))
         columns = {
-            field.name: pa.array([None if row is None else _value(field.name, row, bands) for row in rows], field.type)
+            field.name: pa.array(
+                [None if row is None else _value(field.name, row, bands) for row in rows], field.type
+            ).take(pins.indices)
             for field in step.writes
         }
-        return ExecutorResult(columns, missing=np.fromiter((row is None for row in rows), np.bool_, len(rows)))
+        is_unknown = np.fromiter((row is None for row in rows), np.bool_, len(rows))
+        return ExecutorResult(columns, missing=is_unknown[pins.indices.to_numpy(zero_copy_only=False)])
 
 
 def _value(column: str, row: Mapping[str, Any], bands: list[int]) -> Any:

@@ -1,14 +1,21 @@
 """Executor: parse the attributes of each event by its type's schema into typed columns."""
 
+from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from chassis.errors import Invalid
 from sequences.definitions.attributes import parse_attributes
 from sequences.definitions.enrichment import Enrichment
+from sequences.definitions.event_type import EventType
 from sequences.engine.executor import ExecutorResult, Lookups, Step
 from sequences.engine.signature import check_parameters, check_reads
+
+Parsed = Mapping[str, Any] | str
+"""Values by attribute, or why there are none."""
 
 
 class ValidateSchema:
@@ -21,22 +28,32 @@ class ValidateSchema:
         return check_parameters(enrichment, {}) + check_reads(enrichment, ("event_type", "attributes"))
 
     def run(self, batch: pa.RecordBatch, step: Step, lookups: Lookups) -> ExecutorResult:
-        values: dict[str, list[Any]] = {field.name: [None] * batch.num_rows for field in step.writes}
-        failures: dict[int, str] = {}
-        types = batch.column("event_type").to_pylist()
-        for row, content in enumerate(batch.column("attributes").to_pylist()):
-            event_type = lookups.event_types.get(types[row])
-            if event_type is None:
-                failures[row] = f"unknown event type {types[row]!r}"
-                continue
-            try:
-                parsed = parse_attributes(event_type, content)
-            except Invalid as error:
-                failures[row] = f"{error.reason}: {error.message}"
-                continue
-            for name, value in parsed.items():
-                if name in values:
-                    values[name][row] = value
+        """Each distinct pair of type and content is parsed once, then spread over its rows."""
+        types = pc.dictionary_encode(batch.column("event_type"))
+        contents = pc.dictionary_encode(batch.column("attributes"))
+        pairs = types.indices.to_numpy().astype(np.int64) * len(contents.dictionary) + contents.indices.to_numpy()
+        distinct, place = np.unique(pairs, return_inverse=True)
+        names, texts = types.dictionary.to_pylist(), contents.dictionary.to_pylist()
+        parsed = [
+            _parsed(lookups.event_types, names[pair // len(texts)], texts[pair % len(texts)])
+            for pair in distinct.tolist()
+        ]
+        values = [{} if isinstance(each, str) else each for each in parsed]
+        columns = {
+            field.name: pa.array([each.get(field.name) for each in values], field.type).take(pa.array(place))
+            for field in step.writes
+        }
+        has_failed = np.fromiter((isinstance(each, str) for each in parsed), np.bool_, len(parsed))[place]
         return ExecutorResult(
-            {field.name: pa.array(values[field.name], field.type) for field in step.writes}, failures=failures
+            columns, failures={int(row): str(parsed[place[row]]) for row in np.flatnonzero(has_failed)}
         )
+
+
+def _parsed(event_types: Mapping[str, EventType], name: str, content: bytes) -> Parsed:
+    event_type = event_types.get(name)
+    if event_type is None:
+        return f"unknown event type {name!r}"
+    try:
+        return parse_attributes(event_type, content)
+    except Invalid as error:
+        return f"{error.reason}: {error.message}"

@@ -20,6 +20,11 @@ class EnrichmentConsumer:
         self._enrich_events = enrich_events
         self._enrich_pins = enrich_pins
 
+    @classmethod
+    def topics_of(cls, shadow: str) -> tuple[Topic, ...]:
+        """A shadow leaves pins alone: what it would make of them is what everybody reads."""
+        return (topics.EVENTS_ACCEPTED,) if shadow else cls.topics
+
     async def __call__(self, records: Sequence[Record]) -> None:
         """Raises: Corrupt or Invalid when a record cannot be read at all; what the use cases raise."""
         if not records:

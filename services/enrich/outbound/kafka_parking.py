@@ -7,6 +7,7 @@ import pyarrow as pa
 from chassis.clock import Clock
 from chassis.kafka import arrow
 from chassis.kafka.bus import Producer
+from chassis.kafka.topic import Topic
 from chassis.metrics import Metrics
 from chassis.tracing import current_traceparent
 from protos import event_schema, topics
@@ -16,10 +17,18 @@ from sequences.engine.result import RowFailure
 class KafkaParking:
     """Failed rows travel as envelopes of the accepted schema, one per enrichment and reason."""
 
-    def __init__(self, producer: Producer, where: str, clock: Clock, metrics: Metrics) -> None:
+    def __init__(
+        self,
+        producer: Producer,
+        where: str,
+        clock: Clock,
+        metrics: Metrics,
+        parked_events: Topic = topics.EVENTS_ACCEPTED.parked,
+    ) -> None:
         self._producer = producer
         self._where = where
         self._clock = clock
+        self._parked_events = parked_events
         self._parked = metrics.counter(
             "enrich_rows_parked_total", "Rows set aside, by enrichment.", ("topic", "enrichment")
         )
@@ -34,7 +43,7 @@ class KafkaParking:
             headers = self._headers(enrichment, reason, f"{topic.name}/{partition}")
             headers |= {"content-type": event_schema.CONTENT_TYPE, "schema-version": event_schema.SCHEMA_VERSION}
             value = arrow.encode(batch.take(pa.array(places, pa.int64())))
-            await self._producer.send(topic.parked, value, key=str(partition).encode(), headers=headers)
+            await self._producer.send(self._parked_events, value, key=str(partition).encode(), headers=headers)
             self._parked.labels(topic.name, enrichment).inc(len(places))
 
     async def park_pin(self, pin_id: str, payload: bytes, failure: RowFailure) -> None:

@@ -1,10 +1,12 @@
 """In-memory twins of enrich's ports."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import ClassVar
 
 import pyarrow as pa
 
 from chassis.errors import Unavailable
+from sequences.engine.lookup import Row
 from sequences.engine.result import RowFailure
 from services.enrich.domain.pin import EnrichedPin
 
@@ -48,3 +50,22 @@ class InMemoryParking:
 
     async def park_pin(self, pin_id: str, payload: bytes, failure: RowFailure) -> None:
         self.pins.append((pin_id, payload, failure.reason))
+
+
+class AbsentPins:
+    """A source that cannot be asked."""
+
+    async def fetch(self, keys: Sequence[str]) -> Mapping[str, Row]:
+        raise Unavailable("the file of pins is away")
+
+
+class HistoricPins:
+    """A source that knows a good pin, a pin with a price of another type, which executors choke on, and no other."""
+
+    ROWS: ClassVar[dict[str, Row]] = {
+        "good": {"topics": ["art", "wood"], "advertiser_id": "ad", "price_micros": 20_000_000, "created_time_ms": 7},
+        "poison": {"topics": [], "price_micros": "dear"},
+    }
+
+    async def fetch(self, keys: Sequence[str]) -> Mapping[str, Row]:
+        return {key: self.ROWS[key] for key in keys if key in self.ROWS}

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import pytest
 
-from chassis.clock import SYSTEM_CLOCK
+from chassis.clock import SYSTEM_CLOCK, Clock
 from chassis.errors import Corrupt, Invalid, Unavailable
 from chassis.health import Health
 from protos import topics
@@ -29,7 +29,7 @@ from services.enrich.tests.fakes import InMemoryEnrichedEvents, InMemoryEnriched
 class World:
     """The use cases with their fakes."""
 
-    def __init__(self, definitions: Definitions | None = None) -> None:
+    def __init__(self, definitions: Definitions | None = None, clock: Clock = SYSTEM_CLOCK) -> None:
         self.health = Health()
         self.engines = Engines(CachedLookup(NoLookups()), SilentObserver(), self.health)
         if definitions is not None:
@@ -37,7 +37,7 @@ class World:
         self.events = InMemoryEnrichedEvents()
         self.pins = InMemoryEnrichedPins()
         self.parking = InMemoryParking()
-        self.enrich_events = EnrichEvents(self.engines, self.events, self.parking, SYSTEM_CLOCK)
+        self.enrich_events = EnrichEvents(self.engines, self.events, self.parking, clock)
         self.enrich_pins = EnrichPins(self.engines, self.pins, self.parking, SYSTEM_CLOCK)
         self.preview = PreviewEvent(self.engines, SYSTEM_CLOCK)
 
@@ -80,7 +80,7 @@ async def test_poison_rows_are_parked_and_the_others_go_on(world: World) -> None
     rows: list[dict[str, object]] = [
         {"event_id": "good"},
         {"event_id": "bad", "attributes": b"\xff\x00"},
-        {"event_id": "odd", "event_type": "gone"},
+        {"event_id": "odd", "event_type": "rating"},
         {"event_id": "bot", "user_id": "bot-1"},
     ]
     await world.enrich_events([envelope(1, *rows[:2]), envelope(2, *rows[2:])])
@@ -126,7 +126,7 @@ async def test_new_definitions_change_the_columns_and_broken_ones_change_nothing
     with pytest.raises(Invalid):
         world.engines.use(assemble([hashed.model_copy(update={"executor": "gone"})]))
     assert world.engines.current.version == repository_definitions().version
-    world.engines.use(assemble([hashed]))
+    world.engines.use(assemble([hashed, *repository_definitions().events.values()]))
     await world.enrich_events([Envelope(0, events_batch([{}]))])
     assert "pin_hash" in world.events.envelopes[0][1].schema.names
 

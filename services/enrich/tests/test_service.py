@@ -106,7 +106,7 @@ async def test_records_wait_for_definitions_and_a_new_bundle_takes_effect_withou
             reads=("pin_id",),
             writes=(Column(name="pin_hash", type="int64"),),
         )
-        newer = assemble([hashed])
+        newer = assemble([hashed, *repository_definitions().events.values()])
         await asyncio.to_thread(release, bus, tmp_path, newer)
 
         async def is_swapped() -> bool:
