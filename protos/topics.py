@@ -90,7 +90,7 @@ QUOTA_USAGE = Topic(
     key="resource",
     value="UsageWindow",
     owner="chassis",
-    consumers=("quota",),
+    consumers=("quota", "indexer"),
     num_partitions=4,
     retention_s=7 * DAY_S,
 )

@@ -15,12 +15,15 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from chassis.errors import Corrupt, NotFound
+from sequences.labels import LABELS
+from sequences.request_batch import RequestBatch
+from sequences.training_reader import ReadOptions, TrainingReader
 
 HISTORIES_FILE = "histories.parquet"
 PINS_FILE = "pins.parquet"
 SERVED_FILE = "served.parquet"
+TRAINING_ROWS_FILE = "training_rows.parquet"
 
-LABELS = ("clicked", "saved", "hidden", "long_viewed", "shared", "converted")
 REQUEST_COLUMNS = ("request_id", "user_id", "surface", "served_time_ms")
 
 HISTORIES: pa.Schema = pa.schema(
@@ -69,15 +72,6 @@ def pins_schema(vector_width: int) -> pa.Schema:
 
 
 @dataclass(frozen=True)
-class RequestBatch:
-    """R requests with their B candidates; `row_to_request[b]` is the request of candidate b, int64 [B]."""
-
-    request_features: pa.Table
-    candidate_features: pa.Table
-    row_to_request: NDArray[np.int64]
-
-
-@dataclass(frozen=True)
 class Position:
     """Where a reader goes on: `epoch` seeds the order, `num_requests` are done."""
 
@@ -114,6 +108,15 @@ class Dataset:
     def served(self) -> pa.Table:
         """One row per served pin, see SERVED."""
         return self._table(SERVED_FILE)
+
+    def training_rows(self, options: ReadOptions) -> TrainingReader:
+        """Requests with the user's sequence as of each, not read whole. Raises: NotFound in a data set without them."""
+        file = self.path / TRAINING_ROWS_FILE
+        if not file.is_file():
+            raise NotFound(
+                f"data set {self.path.name} has no {TRAINING_ROWS_FILE}; export it anew", reason="no_training_rows"
+            )
+        return TrainingReader([file], options)
 
     @cached_property
     def pin_ids(self) -> list[str]:

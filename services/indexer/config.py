@@ -30,6 +30,20 @@ class Config(ServiceConfig):
         gt=0,
         description="Buffered rows that trigger a commit, so that a backlog is not read at one fetch per interval.",
     )
+    definitions_version: str = Field("", description="Work with this version only; empty = with what is active.")
+    shadow: str = Field(
+        "",
+        pattern="^[a-z0-9-]{0,40}$",
+        description="Name of a run beside the real one, which reads the events of that enrich; empty = the real one.",
+    )
+
+    lake_upkeep_interval_s: float = Field(
+        600.0, gt=0, description="Seconds between two rounds of merging small files and expiring old snapshots."
+    )
+    lake_keep_snapshots: int = Field(20, ge=1, description="Newest snapshots of each table that never expire.")
+    lake_keep_s: float = Field(
+        3_600.0, gt=0, description="Age that a snapshot reaches before it expires; longer than any reader takes."
+    )
 
     @field_validator("lake_catalog_properties")
     @classmethod

@@ -7,6 +7,8 @@ from typing import Protocol
 import pyarrow as pa
 
 from services.indexer.domain.lake_rows import Coverage, Table
+from services.indexer.domain.lake_upkeep import Compacted, Expired, UpkeepLimits
+from services.indexer.domain.layers import Layers
 from services.indexer.domain.users import PinServing, UserQuery, UserRecord, UserVector
 from services.indexer.domain.writes import AppendReport, EnvelopeWrites
 
@@ -117,4 +119,30 @@ class Lake(Protocol):
 
     def read(self, table: Table) -> pa.Table:
         """The whole table; no columns when it does not exist."""
+        ...
+
+    def event_layers(self, columns: Sequence[str] | None = None, event_types: Sequence[str] | None = None) -> Layers:
+        """Events as the stream wrote them and as the published runs did: all or these columns, all or these types.
+
+        No columns without events. Raises: Unavailable, Invalid for an unknown column.
+        """
+        ...
+
+
+class LakeUpkeep(Protocol):
+    """Keeps tables small and quick to read without changing what they say. Calls block, one at a time.
+
+    Nobody commits to a table meanwhile: `compact` and `expire` raise Conflict when somebody did. All raise Unavailable.
+    """
+
+    def names(self) -> list[str]:
+        """Every table that is there."""
+        ...
+
+    def compact(self, name: str, limits: UpkeepLimits) -> Compacted:
+        """Merge small files."""
+        ...
+
+    def expire(self, name: str, limits: UpkeepLimits, now_ms: int) -> Expired:
+        """Let old snapshots go, and the files that only they had."""
         ...

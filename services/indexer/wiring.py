@@ -3,7 +3,7 @@
 import json
 from dataclasses import dataclass
 
-from chassis.bundles import BundleStore, BundleWatcher
+from chassis.bundles import BundleStore, bundle_part
 from chassis.clock import SYSTEM_CLOCK, Clock
 from chassis.grpc.limits import MIB, MethodLimit
 from chassis.health import Health
@@ -21,18 +21,21 @@ from services.indexer.app.active_definitions import ActiveDefinitions
 from services.indexer.app.audit_sequences import AuditSequences
 from services.indexer.app.index_events import IndexEvents
 from services.indexer.app.index_feeds import IndexFeeds
+from services.indexer.app.keep_lake import KeepLake
 from services.indexer.app.quality_board import QualityBoard
 from services.indexer.app.read_features import ReadFeatures
 from services.indexer.app.read_sequences import ReadSequences
 from services.indexer.app.write_lake import CommitLimits, LakeDrain, LakeWriter
 from services.indexer.config import Config
+from services.indexer.domain.lake_upkeep import UpkeepLimits
 from services.indexer.inbound.grpc_features import FeatureServicer
 from services.indexer.inbound.grpc_sequences import SequenceServicer
 from services.indexer.inbound.kafka_accepted import ACCEPTED_TOPICS, AcceptedConsumer
-from services.indexer.inbound.kafka_lake import LAKE_GROUP, LAKE_TOPICS, MAX_RECORDS, LakeConsumer
-from services.indexer.inbound.kafka_online import ONLINE_TOPICS, OnlineConsumer
+from services.indexer.inbound.kafka_lake import LAKE_GROUP, MAX_RECORDS, LakeConsumer
+from services.indexer.inbound.kafka_online import OnlineConsumer, online_topics
 from services.indexer.inbound.resources import resource_of
 from services.indexer.outbound.iceberg_lake import IcebergLake
+from services.indexer.outbound.iceberg_upkeep import IcebergUpkeep
 from services.indexer.outbound.redis_connection import RedisConnection
 from services.indexer.outbound.redis_pins import RedisPinStore
 from services.indexer.outbound.redis_rows import RedisRows
@@ -121,7 +124,8 @@ def iceberg_lake(config: Config) -> IcebergLake:
 def _online(shell: Shell, config: Config, store: OnlineStore) -> tuple[list[Part], Part]:
     clock, board = shell.clock, QualityBoard()
     definitions = ActiveDefinitions(shell.health)
-    watcher = BundleWatcher(
+    watcher = bundle_part(
+        config.definitions_version,
         shell.bus,
         topics.DEFINITIONS_RELEASED,
         decode_release,
@@ -137,9 +141,10 @@ def _online(shell: Shell, config: Config, store: OnlineStore) -> tuple[list[Part
         IndexFeeds(definitions, store.users),
         store.pins,
         store.users,
+        config.shadow,
     )
-    group = f"indexer-online-{config.zone}"
-    consuming = shell.bus.consumer("online", ONLINE_TOPICS, group, consumer.handle)
+    group = _group(f"indexer-online-{config.zone}", config)
+    consuming = shell.bus.consumer("online", online_topics(config.shadow), group, consumer.handle)
     audit = AuditSequences(definitions, store.sequences, board, clock, shell.metrics)
     accepted = AcceptedConsumer(audit, shell.bus, shell.metrics)
     watching = shell.bus.consumer(
@@ -159,19 +164,36 @@ def _online(shell: Shell, config: Config, store: OnlineStore) -> tuple[list[Part
         LIMITS,
         resource_of,
     )
-    return [*([store.part] if store.part else []), watcher, consuming, audit, watching], door
+    auditing = () if config.shadow else (audit, watching)  # the real one answers for completeness
+    return [*([store.part] if store.part else []), watcher, consuming, *auditing], door
 
 
 def _lake(shell: Shell, config: Config, lake: Lake) -> list[Part]:
     limits = CommitLimits(config.lake_commit_interval_s, config.lake_commit_bytes, config.lake_commit_events)
     writer = LakeWriter(lake, limits, shell.clock, shell.metrics)
-    consumer = LakeConsumer(writer)
+    consumer = LakeConsumer(writer, config.shadow)
     consuming = shell.bus.consumer(
         "lake",
-        LAKE_TOPICS,
-        LAKE_GROUP,
+        consumer.topics,
+        _group(LAKE_GROUP, config),
         consumer.handle,
         max_records=MAX_RECORDS,
         start_offsets=consumer.start_offsets,
     )
-    return [writer, consuming, LakeDrain(writer)]
+    return [writer, *_upkeep(shell, config, lake, writer), consuming, LakeDrain(writer)]
+
+
+def upkeep_limits(config: Config) -> UpkeepLimits:
+    """How small a file and how old a snapshot may be."""
+    return UpkeepLimits(keep_snapshots=config.lake_keep_snapshots, keep_s=config.lake_keep_s)
+
+
+def _upkeep(shell: Shell, config: Config, lake: Lake, writer: LakeWriter) -> list[Part]:
+    if not isinstance(lake, IcebergLake):
+        return []
+    every_s, limits = config.lake_upkeep_interval_s, upkeep_limits(config)
+    return [KeepLake(lambda: IcebergUpkeep(lake.catalog), writer, limits, every_s, shell.clock, shell.metrics)]
+
+
+def _group(name: str, config: Config) -> str:
+    return f"{name}-{config.shadow}" if config.shadow else name

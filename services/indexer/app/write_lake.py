@@ -75,6 +75,11 @@ class LakeWriter:
             found.update({(table, partition): each.next_offset for partition, each in coverage.items()})
         return found
 
+    @property
+    def committing(self) -> asyncio.Lock:
+        """Whoever holds it is the only one who commits; records wait meanwhile."""
+        return self._committing
+
     async def start(self, tasks: asyncio.TaskGroup) -> None:
         """Begin to commit."""
         tasks.create_task(self._run())

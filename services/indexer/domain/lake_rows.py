@@ -33,18 +33,39 @@ FEED_COLUMNS: pa.Schema = pa.schema(
 )
 """One row per served pin; `versions` and `score_by_head` are JSON objects."""
 
+USAGE_COLUMNS: pa.Schema = pa.schema(
+    [
+        ("key", pa.string()),
+        ("service", pa.string()),
+        ("instance", pa.string()),
+        ("zone", pa.string()),
+        ("window_start_ms", pa.int64()),
+        ("window_ms", pa.int64()),
+        ("admitted", pa.float64()),
+        ("refused", pa.float64()),
+        ("shadow_refused", pa.float64()),
+        ("rule_version", pa.int64()),
+    ]
+)
+"""One row per rule, process and window; counts are in units of the rule."""
+
 
 class Table(Enum):
-    """A table: its name, the column its date partition follows from, and its other partition columns."""
+    """A table that a topic fills: its name, the column its date partition follows from, its other partition columns,
+    and what its rows are sorted by before the time."""
 
-    EVENTS = ("events_enriched", "event_time_ms", "event_date", ("event_type",))
-    FEEDS = ("feeds_served", "served_time_ms", "served_date", ())
+    EVENTS = ("events_enriched", "event_time_ms", "event_date", ("event_type",), "user_id")
+    FEEDS = ("feeds_served", "served_time_ms", "served_date", (), "user_id")
+    USAGE = ("quota_usage", "window_start_ms", "window_date", (), "key")
 
-    def __init__(self, table_name: str, time_column: str, date_column: str, partitions: tuple[str, ...]) -> None:
+    def __init__(
+        self, table_name: str, time_column: str, date_column: str, partitions: tuple[str, ...], sorted_by: str
+    ) -> None:
         self.table_name = table_name
         self.time_column = time_column
         self.date_column = date_column
         self.partitions = (date_column, *partitions)
+        self.sort_columns = (sorted_by, time_column)
 
 
 @dataclass(frozen=True)
@@ -85,8 +106,8 @@ def extended(coverage: Coverage, records: Sequence[LakeRecord]) -> Coverage:
 
 
 def dated(rows: pa.Table, table: Table) -> pa.Table:
-    """The rows with their date partition (UTC), sorted by user and time: neighbours compress well."""
+    """The rows with their date partition (UTC), sorted so that neighbours compress well."""
     times = rows.column(table.time_column).to_numpy()
     days = np.floor_divide(times, 86_400_000).astype("datetime64[D]")
     with_date = rows.append_column(table.date_column, pa.array(days, type=pa.date32()))
-    return with_date.sort_by([("user_id", "ascending"), (table.time_column, "ascending")])
+    return with_date.sort_by([(column, "ascending") for column in table.sort_columns])

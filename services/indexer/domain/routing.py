@@ -67,8 +67,8 @@ class Routing:
         types = self._types_of[sequence.name]
         chosen = [row for row, event_type in enumerate(events.types) if event_type in types]
         for condition in sequence.filters if chosen else ():
-            holds = _holds(events.rows, condition).to_pylist()
-            chosen = [row for row in chosen if holds[row]]
+            is_kept = holds(events.rows, condition).to_pylist()
+            chosen = [row for row in chosen if is_kept[row]]
         if not chosen:
             return None
         rows = events.rows.select(self.stored_schemas[sequence.name].names)
@@ -123,7 +123,8 @@ def _as_lists(rows: pa.RecordBatch) -> _Events:
     return _Events(rows, PayloadDigests(rows), *(rows.column(name).to_pylist() for name in names))
 
 
-def _holds(events: pa.RecordBatch, condition: Filter) -> pa.Array:
+def holds(events: pa.RecordBatch, condition: Filter) -> pa.Array:
+    """Which rows fulfil the condition, bool [N]; null never does."""
     column = events.column(condition.column)
     if condition.operator == "in":
         values = condition.value if isinstance(condition.value, list) else [condition.value]

@@ -3,6 +3,7 @@
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from chassis.kafka.record import Record
+from chassis.kafka.topic import Topic
 from chassis.record_batches import join
 from protos import topics
 from services.indexer.app.index_events import IndexEvents
@@ -15,16 +16,23 @@ from services.indexer.ports import PinStore, UserStore
 ONLINE_TOPICS = (topics.EVENTS_ENRICHED, topics.FEEDS_SERVED, topics.PINS_ENRICHED, topics.EMBEDDINGS_PUBLISHED)
 
 
+def online_topics(shadow: str) -> tuple[Topic, ...]:
+    """A shadow reads events only."""
+    return (topics.EVENTS_ENRICHED.shadow(shadow),) if shadow else ONLINE_TOPICS
+
+
 class OnlineConsumer:
     """One group for all topics of the online store; each effect is idempotent, so records may come again."""
 
-    def __init__(self, events: IndexEvents, feeds: IndexFeeds, pins: PinStore, users: UserStore) -> None:
+    def __init__(
+        self, events: IndexEvents, feeds: IndexFeeds, pins: PinStore, users: UserStore, shadow: str = ""
+    ) -> None:
         self._index_events = events
         self._index_feeds = feeds
         self._pins = pins
         self._users = users
         self._handlers: Mapping[str, Callable[[Sequence[Record]], Awaitable[None]]] = {
-            topics.EVENTS_ENRICHED.name: self._events,
+            topics.EVENTS_ENRICHED.shadow(shadow).name: self._events,
             topics.FEEDS_SERVED.name: self._feeds,
             topics.PINS_ENRICHED.name: self._pin_changes,
             topics.EMBEDDINGS_PUBLISHED.name: self._vectors,

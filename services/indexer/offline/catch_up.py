@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from chassis.deadline import Deadline
 from chassis.errors import DeadlineExceeded
 from chassis.kafka.bus import Bus
-from services.indexer.inbound.kafka_lake import LAKE_TOPICS, TABLE_BY_TOPIC
+from services.indexer.inbound.kafka_lake import HISTORY_TOPICS, TABLE_BY_TOPIC
 from services.indexer.ports import Lake
 
 POLL_S = 0.5
@@ -19,7 +19,7 @@ async def wait_for_lake(lake: Lake, bus: Bus, within_s: float) -> None:
     """
     if within_s <= 0:
         return
-    ends, deadline = await bus.end_offsets(LAKE_TOPICS), Deadline.after(within_s)
+    ends, deadline = await bus.end_offsets(HISTORY_TOPICS), Deadline.after(within_s)
     while (missing := await asyncio.to_thread(_missing, lake, ends)) > 0:
         if deadline.remaining_s() <= 0:
             raise DeadlineExceeded(
@@ -30,7 +30,7 @@ async def wait_for_lake(lake: Lake, bus: Bus, within_s: float) -> None:
 
 
 def _missing(lake: Lake, ends: Mapping[tuple[str, int], int]) -> int:
-    coverage = {name: lake.coverage(table) for name, table in TABLE_BY_TOPIC.items()}
+    coverage = {topic.name: lake.coverage(TABLE_BY_TOPIC[topic.name]) for topic in HISTORY_TOPICS}
     behind = 0
     for (topic, partition), end in ends.items():
         covered = coverage[topic].get(partition)

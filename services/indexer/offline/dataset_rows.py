@@ -1,11 +1,12 @@
 """Histories and labelled requests from the lake's tables."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import duckdb
 import pyarrow as pa
 
-from sequences.dataset import HISTORIES, LABELS, SERVED
+from sequences.dataset import HISTORIES, SERVED
+from sequences.labels import LABELS
 
 LABEL_BY_TYPE: Mapping[str, str] = {
     "click": "clicked",
@@ -36,16 +37,23 @@ _LISTS = {
 }
 _SERVED = """
     WITH unique_served AS (
-        SELECT DISTINCT ON (user_id, request_id, pin_id)
-            request_id, user_id, surface, served_time_ms, pin_id, position, score
+        SELECT DISTINCT ON (user_id, request_id, pin_id) {columns}
         FROM served ORDER BY user_id, request_id, pin_id, position
     )
     SELECT s.*, {labels} FROM unique_served s LEFT JOIN unique_events e
         ON e.user_id = s.user_id AND e.pin_id = s.pin_id
         AND e.event_time_ms BETWEEN s.served_time_ms AND s.served_time_ms + $window_ms
         AND (e.request_id = '' OR e.request_id = s.request_id)
-    GROUP BY ALL ORDER BY user_id, served_time_ms, request_id, position
+    GROUP BY ALL ORDER BY {order}
 """
+_IN_SERVED = ("request_id", "user_id", "surface", "served_time_ms", "pin_id", "position", "score")
+_IN_TRAINING = (
+    *_IN_SERVED,
+    "sequence_version",
+    "served_date",
+    "generator",
+    *(f"coalesce({name}, '') AS {name}" for name in ("subject_pin_id", "query", "locale")),
+)
 
 
 def unique_events(events: pa.Table) -> pa.Table:
@@ -68,17 +76,27 @@ def labelled(served: pa.Table, events: pa.Table, window_ms: int) -> pa.Table:
 
     An event that names its request counts for that one only.
     """
+    if not served.num_columns:
+        return SERVED.empty_table()
+    found = _labelled(served, events, window_ms, _IN_SERVED, "user_id, served_time_ms, request_id, position")
+    return found.select([*SERVED.names[: -len(LABELS)], *LABELS]).cast(SERVED)
+
+
+def labelled_candidates(served: pa.Table, events: pa.Table, window_ms: int) -> pa.Table:
+    """As `labelled`, with what training rows say besides, sorted by (user id, request id, position)."""
+    return _labelled(served, events, window_ms, _IN_TRAINING, "user_id, request_id, position, pin_id")
+
+
+def _labelled(served: pa.Table, events: pa.Table, window_ms: int, columns: Sequence[str], order: str) -> pa.Table:
     labels = ", ".join(
         f"coalesce(bool_or(e.event_type = '{event_type}'), false) AS {label}"
         for event_type, label in LABEL_BY_TYPE.items()
     )
-    if not served.num_columns:
-        return SERVED.empty_table()
+    query = _SERVED.format(columns=", ".join(columns), labels=labels, order=order)
     with duckdb.connect() as connection:
         connection.register("unique_events", events)
         connection.register("served", served)
-        found = _answer(connection, _SERVED.format(labels=labels), {"window_ms": window_ms})
-    return found.select([*SERVED.names[: -len(LABELS)], *LABELS]).cast(SERVED)
+        return _answer(connection, query, {"window_ms": window_ms})
 
 
 def _answer(connection: duckdb.DuckDBPyConnection, query: str, parameters: dict[str, int] | None = None) -> pa.Table:

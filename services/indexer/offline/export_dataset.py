@@ -8,6 +8,7 @@ import json
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -15,15 +16,24 @@ import pyarrow.parquet as pq
 from chassis.bundles import BundleStore
 from chassis.config import load
 from chassis.deadline import Deadline
-from sequences.dataset import HISTORIES_FILE, PINS_FILE, SERVED_FILE, pins_schema
+from chassis.errors import NotFound
+from chassis.kafka.bus import Bus
+from sequences.dataset import HISTORIES_FILE, PINS_FILE, SERVED_FILE, TRAINING_ROWS_FILE, pins_schema
+from sequences.definitions.definitions import Definitions
+from services.indexer.app.merged_events import merged_events
 from services.indexer.config import Config
 from services.indexer.domain.lake_rows import Table
 from services.indexer.offline.catch_up import wait_for_lake
-from services.indexer.offline.dataset_rows import histories, labelled, unique_events
+from services.indexer.offline.dataset_rows import histories, labelled, labelled_candidates, unique_events
+from services.indexer.offline.day_files import write_training_rows
+from services.indexer.offline.definitions_in_use import definitions_in_use
+from services.indexer.offline.sequence_events import sequence_events
+from services.indexer.offline.training_requests import training_requests
 from services.indexer.ports import Lake, PinStore
 from services.indexer.wiring import iceberg_lake, kafka_bus, redis_store
 
 PINS_PER_READ = 1_000
+SEQUENCE = "engagement"
 LAKE_WITHIN_S = 120.0  # four commit intervals of production
 DEFAULT_WINDOW_H = 24.0  # most actions on a served pin follow within a day
 
@@ -40,12 +50,21 @@ class Exported:
     rows: Mapping[str, int]
 
 
-async def export(name: str, lake: Lake, pins: PinStore, bundles: BundleStore, window_h: float) -> Exported:
+async def export(
+    name: str,
+    lake: Lake,
+    pins: PinStore,
+    bundles: BundleStore,
+    window_h: float,
+    definitions: Definitions | None = None,
+) -> Exported:
     """Write `dataset-<name>`; its version follows from its content, so the same data writes nothing new.
+
+    With definitions, training rows are in it: served requests with the sequence SEQUENCE as of each.
 
     Raises: Unavailable when the lake or the online store is away.
     """
-    events = unique_events(await asyncio.to_thread(lake.read, Table.EVENTS))
+    events = unique_events(await asyncio.to_thread(merged_events, lake))
     served = await asyncio.to_thread(lake.read, Table.FEEDS)
     tables = {
         HISTORIES_FILE: histories(events),
@@ -53,6 +72,9 @@ async def export(name: str, lake: Lake, pins: PinStore, bundles: BundleStore, wi
         SERVED_FILE: labelled(served, events, int(window_h * 3_600_000)),
     }
     files = {path: _parquet(table) for path, table in tables.items()}
+    if definitions is not None and served.num_rows:
+        rows = labelled_candidates(served, events, int(window_h * 3_600_000))
+        files[TRAINING_ROWS_FILE] = await asyncio.to_thread(_training_rows, lake, definitions, rows)
     digest = hashlib.sha256(b"".join(hashlib.sha256(files[path]).digest() for path in sorted(files))).hexdigest()
     inputs = {f"rows:{path}": str(table.num_rows) for path, table in tables.items()}
     inputs["attribution_window_h"] = f"{window_h:g}"
@@ -74,6 +96,12 @@ async def _pins(pins: PinStore) -> pa.Table:
     return pa.Table.from_pylist(rows, schema=pins_schema(width))
 
 
+def _training_rows(lake: Lake, definitions: Definitions, served: pa.Table) -> bytes:
+    sink = io.BytesIO()
+    write_training_rows(partial(training_requests, served, sequence_events(lake, definitions, SEQUENCE)))(sink, {})
+    return sink.getvalue()
+
+
 def _parquet(table: pa.Table) -> bytes:
     sink = io.BytesIO()
     pq.write_table(table, sink, compression="zstd")
@@ -85,12 +113,20 @@ async def _run(arguments: argparse.Namespace) -> Exported:
     store, lake = redis_store(config), iceberg_lake(config)
     try:
         await wait_for_lake(lake, kafka_bus(config), arguments.lake_within_s)
-        return await export(
-            arguments.name, lake, store.pins, BundleStore(config.bundles_uri), arguments.attribution_window_h
-        )
+        bundles = BundleStore(config.bundles_uri)
+        definitions = await _definitions(kafka_bus(config), bundles)
+        return await export(arguments.name, lake, store.pins, bundles, arguments.attribution_window_h, definitions)
     finally:
         if store.part is not None:
             await store.part.stop(Deadline.after(1.0))
+
+
+async def _definitions(bus: Bus, bundles: BundleStore) -> Definitions | None:
+    """None before the first activation: then there is no sequence to speak of."""
+    try:
+        return await definitions_in_use(bus, bundles)
+    except NotFound:
+        return None
 
 
 def main(argv: Sequence[str] | None = None) -> int:

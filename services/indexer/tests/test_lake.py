@@ -15,9 +15,11 @@ from chassis.kafka import arrow
 from chassis.kafka.bus import Part
 from chassis.lifecycle import Tasks
 from chassis.metrics import Metrics
+from chassis.protection.usage import UsageWindow
 from chassis.testing import InMemoryBus, eventually
 from protos import topics
 from protos.blender.v1 import blender_pb2
+from protos.rules import encode_usage
 from services.indexer.app.write_lake import CommitLimits, LakeDrain, LakeWriter
 from services.indexer.domain.lake_rows import Coverage, Covered, LakeRecord, Table, dated, extended, is_covered
 from services.indexer.inbound.kafka_lake import LAKE_GROUP, LAKE_TOPICS, MAX_RECORDS, LakeConsumer
@@ -80,6 +82,18 @@ async def test_events_and_feeds_arrive_with_their_coverage(tmp_path: Path) -> No
     assert {p: c.next_offset for p, c in lake.coverage(Table.EVENTS).items()} == {0: 1, 5: 1}
     [row] = lake.read(Table.FEEDS).to_pylist()
     assert (row["pin_id"], row["score_by_head"]) == ("a", '{"click": 0.25}')
+
+
+async def test_used_quota_becomes_rows_and_what_is_none_is_parked(tmp_path: Path) -> None:
+    bus, lake = InMemoryBus(), IcebergLake(str(tmp_path))
+    window = UsageWindow("surface/*", 1_750_000_000_000, 1000, 5.0, 1.0, 0.0, 3, "blender", "one", "az-a")
+    async with lake_role(bus, lake):
+        bus.append(topics.QUOTA_USAGE, b"\xff\xff", b"k", 0, {})
+        bus.append(topics.QUOTA_USAGE, encode_usage(window), b"k", 0, {})
+        await eventually(lambda: lake.read(Table.USAGE).num_rows == 1, within_s=10)
+        await eventually(lambda: len(bus.records(topics.QUOTA_USAGE.parked)) == 1, within_s=10)
+    [row] = lake.read(Table.USAGE).to_pylist()
+    assert (row["key"], row["admitted"], row["zone"], row["rule_version"]) == ("surface/*", 5.0, "az-a", 3)
 
 
 async def test_a_kill_between_the_commit_and_kafkas_appends_nothing_twice(tmp_path: Path) -> None:

@@ -8,15 +8,16 @@ import pyarrow as pa
 import pytest
 
 from chassis.bundles import BundleStore
-from chassis.errors import Corrupt, Invalid, NotFound
+from chassis.errors import Corrupt, NotFound
 from sequences.dataset import Dataset, Position
+from sequences.sequence_value import unpacked
+from sequences.training_reader import ReadOptions
 from services.indexer.domain.digest import digest_of
 from services.indexer.domain.lake_rows import FEED_COLUMNS, Table, dated
 from services.indexer.domain.pins import PIN_SCHEMA
 from services.indexer.domain.routing import Routing
 from services.indexer.offline.digest import digest
 from services.indexer.offline.export_dataset import export
-from services.indexer.offline.sql import query
 from services.indexer.outbound.iceberg_lake import IcebergLake
 from services.indexer.ports import PinRows
 from services.indexer.tests.conftest import CLOCK, Stores
@@ -76,8 +77,8 @@ async def dataset(tmp_path: Path) -> Dataset:
     )
     await pins.put(PinRows(rows, [1, 1], [1, 1]))
     store = BundleStore(str(tmp_path / "bundles"))
-    first = await export("test", lake, pins, store, 24.0)
-    assert (await export("test", lake, pins, store, 24.0)).version == first.version
+    first = await export("test", lake, pins, store, 24.0, definitions())
+    assert (await export("test", lake, pins, store, 24.0, definitions())).version == first.version
     return Dataset.open(first.path)
 
 
@@ -100,6 +101,16 @@ async def test_labels_follow_request_pin_and_window(dataset: Dataset) -> None:
 async def test_pins_come_from_the_online_store(dataset: Dataset) -> None:
     assert dataset.pin_ids == ["a", "b"]
     assert dataset.content_vectors.tolist() == [[0.0, 0.0], [1.0, 2.0]]
+
+
+async def test_training_rows_have_the_sequence_as_of_each_request_once(dataset: Dataset) -> None:
+    [batch] = dataset.training_rows(ReadOptions(10))
+    assert batch.request_features.column("request_id").to_pylist() == ["r1", "r2", "r9"]
+    assert batch.row_to_request.tolist() == [0, 0, 1, 2]
+    events, offsets = unpacked(batch.request_features.column("sequence"))
+    ids = events.column("event_id").to_pylist()
+    assert [ids[offsets[r] : offsets[r + 1]] for r in range(3)] == [["event-7", "event-4"]] * 2 + [[]]
+    assert batch.candidate_features.column("saved").to_pylist() == [True, False, True, False]
 
 
 async def test_requests_are_handed_on_deduplicated_and_resume(dataset: Dataset) -> None:
@@ -129,6 +140,8 @@ async def test_an_empty_lake_gives_an_empty_data_set(tmp_path: Path) -> None:
     found = Dataset.open((await export("none", IcebergLake(str(tmp_path)), pins, store, 24.0)).path)
     assert (found.histories().num_rows, found.pins().num_rows, found.served().num_rows) == (0, 0, 0)
     assert list(found.requests(4)) == []
+    with pytest.raises(NotFound, match=r"training_rows\.parquet"):
+        found.training_rows(ReadOptions(4))
     assert found.content_vectors.dtype == np.float32
 
 
@@ -149,20 +162,3 @@ async def test_the_digest_is_that_of_what_was_sent(stores: Stores) -> None:
             (each["event_time_ms"], each["event_id"], each["event_type"], each["pin_id"])
         )
     assert await digest(stores.sequences, "engagement") == digest_of(sent)
-
-
-def test_sql_reads_and_cannot_write(tmp_path: Path) -> None:
-    lake = IcebergLake(str(tmp_path / "lake"))
-    fill(lake, [event(1), event(2)], [served("r1", "a", 0)])
-    assert query(lake, "select count(*) as n from events_enriched").to_pylist() == [{"n": 2}]
-    for statement in [
-        "create table t (a int)",
-        "select 1; select 2",
-        f"copy (select 1) to '{tmp_path / 'x'}'",
-        "select * from read_csv('/etc/passwd')",
-        "select nonsense",
-        "set threads = 1",
-    ]:
-        with pytest.raises(Invalid):
-            query(lake, statement)
-    assert not (tmp_path / "x").exists()

@@ -1,0 +1,78 @@
+"""The lake's events by user: spilled to local files once, then read one shard after the other.
+
+The lake is laid out by time; a user's sequence wants all of the user's events, in the order in which they arrived.
+"""
+
+import shutil
+from pathlib import Path
+
+import duckdb
+import pyarrow as pa
+
+from chassis.errors import Corrupt
+
+NUM_SHARDS = 64  # of 100 million events each has 1.6 million, which fit into memory
+ROWS_PER_WRITE = 2_000  # one round trip of about 50 ms
+MEMORY_LIMIT = "1GB"
+_SPILL = """
+    COPY (SELECT *, row_number() OVER () AS place, (hash(user_id) % {num_shards})::INTEGER AS shard FROM events)
+    TO '{folder}' (FORMAT parquet, PARTITION_BY (shard), OVERWRITE_OR_IGNORE)
+"""
+# Of an id, the first payload is the one that was kept; of that payload the newest enrichment is the best.
+_SHARD = """
+    WITH events AS (
+        SELECT *, md5(concat_ws(chr(31), event_type, event_time_ms, pin_id, surface, request_id, hex(attributes)))
+            AS payload FROM read_parquet('{files}', hive_partitioning = false)
+    ), first_said AS (
+        SELECT *, first_value(payload) OVER arrival AS first_payload,
+            min(enriched_time_ms) OVER one_id AS arrived_ms FROM events
+        WINDOW one_id AS (PARTITION BY user_id, event_id),
+            arrival AS (PARTITION BY user_id, event_id ORDER BY enriched_time_ms, received_time_ms, place)
+    )
+    SELECT * EXCLUDE (payload, first_payload, arrived_ms, place) FROM first_said
+    WHERE payload = first_payload
+    QUALIFY row_number() OVER (
+        PARTITION BY user_id, event_id ORDER BY enriched_time_ms DESC, definitions_version DESC, place
+    ) = 1
+    ORDER BY user_id, arrived_ms, received_time_ms, place
+"""
+
+
+class LakeShards:
+    """Files of one rebuild in a folder of its own."""
+
+    def __init__(self, folder: Path, rebuild_id: str, num_shards: int = NUM_SHARDS) -> None:
+        self._root = folder
+        self._folder = folder / rebuild_id
+        self.num_shards = num_shards
+
+    def spill(self, events: pa.RecordBatchReader | None) -> None:
+        """Write all shards anew; what an earlier rebuild left is removed. Blocks."""
+        shutil.rmtree(self._root, ignore_errors=True)
+        self._folder.mkdir(parents=True)
+        if events is None:
+            return
+        with duckdb.connect(config={"memory_limit": MEMORY_LIMIT}) as connection:
+            connection.register("events", events)
+            connection.execute(_SPILL.format(num_shards=self.num_shards, folder=self._folder))
+
+    @property
+    def is_here(self) -> bool:
+        """Whether the folder is on this machine."""
+        return self._folder.is_dir()
+
+    def batches(self, shard: int) -> list[pa.RecordBatch]:
+        """Events of some users, user by user, in the order of arrival, each id once. Blocks. Raises: Corrupt."""
+        files = self._folder / f"shard={shard}"
+        if not files.is_dir():
+            return []
+        try:
+            with duckdb.connect() as connection:
+                table = connection.sql(_SHARD.format(files=files / "*.parquet")).to_arrow_table()
+        except duckdb.Error as error:
+            raise Corrupt(f"shard {shard} of {self._folder} is not readable: {error}", reason="bad_shard") from error
+        return list(table.to_batches(max_chunksize=ROWS_PER_WRITE))
+
+    def remove(self) -> None:
+        """Delete the files."""
+        shutil.rmtree(self._root, ignore_errors=True)

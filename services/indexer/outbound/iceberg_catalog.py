@@ -1,0 +1,19 @@
+"""Opens the catalog that all tables of the lake are in."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from pyiceberg.catalog import Catalog, load_catalog
+
+
+def open_catalog(folder: str, properties: Mapping[str, str]) -> Catalog:
+    """SQLite and local files in `folder`, or what pyiceberg's catalog `properties` say over that."""
+    root = Path(folder).absolute()
+    root.mkdir(parents=True, exist_ok=True)
+    defaults = {
+        "type": "sql",
+        "uri": f"sqlite:///{root / 'catalog.db'}",
+        "warehouse": f"file://{root / 'warehouse'}",  # pyiceberg takes the path as it stands, it decodes no %20
+        "init_catalog_tables": "true",
+    }
+    return load_catalog("corkboard", **(defaults | dict(properties)))
