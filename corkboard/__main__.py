@@ -7,7 +7,20 @@ import typer
 from rich.markup import escape
 
 from chassis.errors import CorkboardError
-from corkboard.commands import data, definitions, doctor, evaluation, feeds, quota, running, showcase, traces
+from corkboard.commands import (
+    data,
+    definitions,
+    doctor,
+    evaluation,
+    feeds,
+    lake,
+    parity,
+    quota,
+    rebuild,
+    running,
+    showcase,
+    traces,
+)
 from corkboard.commands.output import Output
 
 EXIT_CODES = {"INVALID_ARGUMENT": 2, "NOT_FOUND": 3, "UNAVAILABLE": 4, "RESOURCE_EXHAUSTED": 5, "DEADLINE_EXCEEDED": 6}
@@ -29,6 +42,8 @@ COMMANDS: tuple[Callable[..., None], ...] = (
     feeds.preview,
     traces.trace,
     data.world,
+    rebuild.rebuild,
+    lake.sql,
 )
 
 
@@ -43,6 +58,8 @@ def build() -> typer.Typer:
     app.add_typer(evaluation.train, name="train")
     app.add_typer(evaluation.evaluate, name="evaluate")
     app.add_typer(definitions.app, name="definitions")
+    app.add_typer(lake.app, name="lake")
+    app.add_typer(parity.app, name="parity")
     app.add_typer(quota.app, name="quota")
     return app
 

@@ -7,9 +7,11 @@ from dataclasses import dataclass, field
 
 from corkboard.local.home import Home
 from corkboard.local.ports import Ports
+from corkboard.local.shadow import Shadow
 
 PER_ZONE = ("indexer", "ingest", "enrich", "cg", "ranker-leaf", "ranker", "blender")
 ONCE = ("quota", "indexer-lake")
+SHADOW = ("enrich-shadow", "indexer-shadow")
 PASSED_ON = ("PATH", "HOME", "LANG", "TMPDIR", "LD_LIBRARY_PATH", "SSL_CERT_FILE", "VIRTUAL_ENV", "PYTHONPATH")
 
 
@@ -62,18 +64,33 @@ class Planner:
         specs += [self._spec(service, self._zones[0]) for service in ONCE]
         return Plan(self._zones, tuple(specs))
 
+    def shadow(self, shadow: Shadow) -> tuple[ServiceSpec, ...]:
+        """Enrich and indexer once more, beside the first zone's, with definitions of their own."""
+        zone = self._zones[0]
+        both = {"SHADOW": shadow.name, "DEFINITIONS_VERSION": shadow.definitions_version}
+        own = {
+            "enrich-shadow": {"INDEXER_TARGET": self.target("indexer")},
+            "indexer-shadow": {
+                "ROLE": "all",
+                "REDIS_URL": shadow.redis_url(self._addresses.redis_by_zone[zone]),
+                "LAKE_DIR": str(shadow.lake_dir(self._home)),
+                "LAKE_COMMIT_INTERVAL_S": "2",
+            },
+        }
+        return tuple(self._spec(service, zone, own[service] | both) for service in SHADOW)
+
     def target(self, service: str) -> str:
         """Every zone's address of `service`, each with its zone, for a zone-aware client."""
         return ",".join(
             f"127.0.0.1:{self._ports.grpc(service, index)}@{zone}" for index, zone in enumerate(self._zones)
         )
 
-    def _spec(self, service: str, zone: str) -> ServiceSpec:
+    def _spec(self, service: str, zone: str, own: dict[str, str] | None = None) -> ServiceSpec:
         index = self._zones.index(zone)
-        name = service if len(self._zones) == 1 or service in ONCE else f"{service}-{zone}"
+        name = service if len(self._zones) == 1 or service in ONCE + SHADOW else f"{service}-{zone}"
         package = service.split("-")[0]
         prefix = package.upper()
-        settings = self._shared(service, name, zone, index) | self._own(service, zone)
+        settings = self._shared(service, name, zone, index) | (own or self._own(service, zone))
         environment = {key: os.environ[key] for key in PASSED_ON if key in os.environ}
         # One arena and one thread per process: seven services share few cores and little memory.
         environment |= {"MALLOC_ARENA_MAX": "2", "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}

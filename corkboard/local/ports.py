@@ -15,6 +15,8 @@ SERVICE_OFFSETS = {
     "blender": 7,
     "quota": 8,
     "indexer-lake": 9,
+    "enrich-shadow": 10,
+    "indexer-shadow": 11,
 }
 
 

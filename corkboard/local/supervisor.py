@@ -12,11 +12,12 @@ from chassis.errors import Invalid, NotFound, Unavailable
 from corkboard.local import probes
 from corkboard.local.control import ControlServer
 from corkboard.local.home import Home
-from corkboard.local.plan import Addresses, Plan, Planner, ServiceSpec
+from corkboard.local.plan import SHADOW, Addresses, Plan, Planner, ServiceSpec
 from corkboard.local.ports import Ports
 from corkboard.local.process import STOP_GRACE_S, ManagedProcess, created_at_s, resident_bytes
 from corkboard.local.run_file import RunFile, RunningProcess
 from corkboard.local.servers import Server, Servers
+from corkboard.local.shadow import Shadow
 
 READY_WITHIN_S = 90.0  # torch takes up to 20 s to import on a busy 2-core machine
 RESTART_PAUSE_S = 1.0
@@ -52,6 +53,7 @@ class Supervisor:
         self._stopped_on_purpose: set[str] = set()
         self._lock = threading.RLock()
         self._down = threading.Event()
+        self._addresses: Addresses | None = None
         self._ready = False
         self._control = ControlServer(home.control_socket, self.handle)
 
@@ -65,7 +67,7 @@ class Supervisor:
         try:
             self._control.start()
             self._write_run_file()
-            addresses = self._start_servers()
+            addresses = self._addresses = self._start_servers()
             self._say("topics and definitions")
             self._prepare(addresses.kafka, self._options.num_brokers)
             self._start_services(self._plan(addresses))
@@ -107,6 +109,9 @@ class Supervisor:
         if verb == "down":
             self._down.set()
             return {"ok": True}
+        if verb in ("shadow", "unshadow"):
+            self._stop_shadow()
+            return self._start_shadow(Shadow(name, request["definitions"])) if verb == "shadow" else {"ok": True}
         with self._lock:
             return self._change(verb, name)
 
@@ -126,6 +131,25 @@ class Supervisor:
             raise NotFound(f"unknown verb {verb!r}")
         self._write_run_file()
         return {"ok": True}
+
+    def _start_shadow(self, shadow: Shadow) -> Mapping[str, Any]:
+        if self._addresses is None or not self._ready:
+            raise Unavailable("Corkboard is still starting")
+        with self._lock:  # returns at once: whoever asked looks at `status`
+            for spec in self._planner(self._addresses).shadow(shadow):
+                self._launch(spec)
+            self._write_run_file()
+        return {"names": list(SHADOW)}
+
+    def _stop_shadow(self) -> None:
+        with self._lock:
+            for name in SHADOW:
+                process = self._processes.pop(name, None)
+                self._specs.pop(name, None)
+                self._stopped_on_purpose.discard(name)
+                if process is not None:
+                    process.stop()
+            self._write_run_file()
 
     def _start_again(self, server: Server | None, process: ManagedProcess | None) -> None:
         if server is not None and not server.is_running():
@@ -151,7 +175,10 @@ class Supervisor:
         )
 
     def _plan(self, addresses: Addresses) -> Plan:
-        return Planner(self._home, self._ports, self._options.zones, addresses, self._page_key()).plan()
+        return self._planner(addresses).plan()
+
+    def _planner(self, addresses: Addresses) -> Planner:
+        return Planner(self._home, self._ports, self._options.zones, addresses, self._page_key())
 
     def _page_key(self) -> str:
         """The key that signs page tokens: made once, so that tokens outlive a restart."""
@@ -163,10 +190,7 @@ class Supervisor:
 
     def _start_services(self, plan: Plan) -> None:
         for spec in plan.services:
-            process = ManagedProcess(spec.name, spec.argv, spec.environment, self._home.logs / f"{spec.name}.log")
-            process.start()
-            with self._lock:
-                self._processes[spec.name], self._specs[spec.name] = process, spec
+            self._launch(spec)
         self._write_run_file()
         waiting = dict(self._specs)
         give_up_s = time.monotonic() + READY_WITHIN_S
@@ -177,6 +201,12 @@ class Supervisor:
             self._check_progress(waiting, give_up_s)
             if waiting:
                 time.sleep(POLL_S)
+
+    def _launch(self, spec: ServiceSpec) -> None:
+        process = ManagedProcess(spec.name, spec.argv, spec.environment, self._home.logs / f"{spec.name}.log")
+        process.start()
+        with self._lock:
+            self._processes[spec.name], self._specs[spec.name] = process, spec
 
     def _check_progress(self, waiting: Mapping[str, ServiceSpec], give_up_s: float) -> None:
         for name in waiting:

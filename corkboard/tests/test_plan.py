@@ -82,6 +82,8 @@ def test_default_ports_are_the_documented_ones() -> None:
         "blender": 7107,
         "quota": 7108,
         "indexer-lake": 7109,
+        "enrich-shadow": 7110,
+        "indexer-shadow": 7111,
     }
     assert (ports.kafka(), ports.valkey(), ports.otlp, ports.admin("ingest", 2)) == (7092, 7379, 7317, 9201)
 
