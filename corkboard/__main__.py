@@ -8,6 +8,7 @@ from rich.markup import escape
 
 from chassis.errors import CorkboardError
 from corkboard.commands import (
+    backfill,
     data,
     definitions,
     doctor,
@@ -42,6 +43,7 @@ COMMANDS: tuple[Callable[..., None], ...] = (
     feeds.preview,
     traces.trace,
     data.world,
+    backfill.backfill,
     rebuild.rebuild,
     lake.sql,
 )

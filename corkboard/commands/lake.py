@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections import deque
 from collections.abc import Iterable, Iterator
+from itertools import chain
 from typing import Annotated, Any
 
 import typer
@@ -37,7 +38,7 @@ def sql(
     """
     limits = ["--max-rows", str(max_rows), "--max-memory-mb", str(max_memory_mb), "--timeout-s", str(timeout_s)]
     places = [argument for each in at or () for argument in ("--at", each)]
-    report = _job(["sql", *limits, *places, "--", statement], Output(json_))
+    report = run_job(["sql", *limits, *places, "--", statement], Output(json_))
     rows = [[_cell(value) for value in row] for row in report["rows"]]
     title = f"{len(rows):,} rows in {report['duration_s']:g} s"
     Output(json_).result(report, lambda: table(title, report["columns"], rows))
@@ -50,7 +51,7 @@ def tables(json_: Json = False) -> None:
     Example: corkboard lake tables
     """
     output = Output(json_)
-    report = _job(["lake", "tables"], output)
+    report = run_job(["lake", "tables"], output)
     columns = ("table", "rows", "files", "small files", "MB", "snapshots", "newest snapshot")
     rows = [
         (
@@ -108,18 +109,18 @@ def fill(
     """
     output, days = Output(json_), ["--from", first, "--to", last]
     settings = {"INDEXER_KAFKA_BOOTSTRAP": Endpoints.of_running(Home.from_environment()).kafka}
-    report = _job(["fill_lake", name, *days, "--sequence", sequence], output, settings)
+    report = run_job(["fill_lake", name, *days, "--sequence", sequence], output, settings)
     output.result(report["result"], lambda: pairs("filled", report["result"]))
 
 
 def _upkeep(arguments: list[str], name: str, what: str, output: Output) -> None:
-    report = _job(["lake", arguments[0], *([name] if name else []), *arguments[1:]], output)
+    report = run_job(["lake", arguments[0], *([name] if name else []), *arguments[1:]], output)
     columns = list(report["tables"][0]) if report["tables"] else ["name"]
     rows = [[each[column] for column in columns] for each in report["tables"]]
     output.result(report, lambda: table(what, columns, rows, right=columns[1:]))
 
 
-def _job(arguments: list[str], output: Output, settings: dict[str, str] | None = None) -> dict[str, Any]:
+def run_job(arguments: list[str], output: Output, settings: dict[str, str] | None = None) -> dict[str, Any]:
     """What a job of the indexer reports, in a process of its own. Raises: what the job says, Unavailable."""
     home = Home.from_environment()
     environment = {"INDEXER_LAKE_DIR": str(home.lake), "INDEXER_BUNDLES_URI": str(home.bundles)}
@@ -170,11 +171,13 @@ def _shown(objects: Iterator[dict[str, Any]], output: Output) -> Iterator[dict[s
         yield first
         yield from objects
         return
+    shown = 0
     with output.progress(first["progress"]["phase"], first["progress"]["total"]) as advance:
-        advance(1)
-        for each in objects:
+        for each in chain([first], objects):
             if "progress" in each:
-                advance(1)
+                done = each["progress"].get("done", shown + 1)
+                advance(done - shown)
+                shown = done
             else:
                 yield each
 

@@ -84,13 +84,17 @@ async def _run(options: argparse.Namespace, say: Say) -> dict[str, Any]:
             store.pins,
             definitions,
             order,
-            lambda progress: say({"progress": asdict(progress)}),
+            lambda progress: say({"progress": _progress(order, progress)}),
             gives_up_open=options.restart,
         )
     finally:
         if store.part is not None:
             await store.part.stop(Deadline.after(1.0))
     return _report(done, time.monotonic() - started_s)
+
+
+def _progress(order: Order, progress: Progress) -> dict[str, Any]:
+    return {"phase": f"backfill {order.event_type}", "total": progress.num_total, "done": progress.num_done}
 
 
 def _report(done: Done, duration_s: float) -> dict[str, Any]:
