@@ -165,7 +165,7 @@ def spin(cpu_s: float) -> None:
 async def test_an_executor_that_takes_too_long_fails_only_its_row() -> None:
     def work(batch: pa.RecordBatch) -> ExecutorResult:
         if "slow" in batch.column("event_id").to_pylist():
-            spin(0.4)
+            spin(0.8)
         return number(batch)
 
     result = await engine_with(work, timeout_s=0.1).run(events_batch([{"event_id": "slow"}, {"event_id": "b"}]))

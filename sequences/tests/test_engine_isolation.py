@@ -1,5 +1,6 @@
 """Executors that break their contract or never come back harm their own rows only, in bounded time."""
 
+import threading
 import time
 from functools import partial
 from typing import Any
@@ -11,7 +12,7 @@ import pytest
 from sequences.engine.executor import ExecutorResult
 from sequences.engine.isolation import MAX_TIMEOUTS
 from sequences.testing import events_batch
-from sequences.tests.test_engine import engine_with, number, spin
+from sequences.tests.test_engine import engine_with, number
 
 ONE = pa.array([1], pa.int64())
 NULL = pa.array([None], pa.int64())
@@ -51,14 +52,18 @@ async def test_nulls_are_allowed_in_rows_that_are_missing_or_not() -> None:
 
 async def test_an_executor_that_is_always_too_slow_ends_in_bounded_time() -> None:
     calls = 0
+    is_over = threading.Event()
 
     def work(batch: pa.RecordBatch) -> ExecutorResult:
         nonlocal calls
         calls += 1
-        spin(0.04)
+        is_over.wait()
         return number(batch)
 
-    result = await engine_with(work, timeout_s=0.02).run(events_batch([{"event_id": str(n)} for n in range(256)]))
+    try:
+        result = await engine_with(work, timeout_s=0.005).run(events_batch([{"event_id": str(n)} for n in range(256)]))
+    finally:
+        is_over.set()
     assert len(result.failures) == 256
     assert result.batch.num_rows == 0
     assert calls <= MAX_TIMEOUTS + 1  # once together with all steps, then in parts
