@@ -18,17 +18,21 @@ def rank_of_label(scores_P: Floats, label: int, is_allowed_P: Bools) -> int:
 
 
 def summarise_ranks(rank_U: Ints) -> dict[str, float]:
-    """hit@10, hit@100 (= recall with one label) and NDCG@10 over 0-based ranks; a missing label has rank -1."""
+    """Recall@{10,100,1000} (a hit, with one label) and NDCG@10 over 0-based ranks; a missing label has rank -1."""
     found = rank_U >= 0
     gain_U = np.where(found & (rank_U < 10), 1.0 / np.log2(np.maximum(rank_U, 0) + 2.0), 0.0)
     count = max(1, len(rank_U))
     return {
-        "recall@10": float((found & (rank_U < 10)).sum() / count),
-        "recall@100": float((found & (rank_U < 100)).sum() / count),
+        **{f"recall@{k}": float(hits(rank_U, k).sum() / count) for k in (10, 100, 1_000)},
         "ndcg@10": float(gain_U.sum() / count),
         "ndcg@10_standard_error": float(gain_U.std() / np.sqrt(count)) if len(rank_U) else 0.0,
         "num_users": float(len(rank_U)),
     }
+
+
+def hits(rank_U: Ints, k: int) -> Floats:
+    """1 where the label is among the first `k`, else 0 [U]."""
+    return ((rank_U >= 0) & (rank_U < k)).astype(np.float32)
 
 
 def auc(label_N: Bools, score_N: Floats) -> float:
@@ -62,6 +66,8 @@ def calibration_error(label_N: Bools, probability_N: Floats, num_bins: int = 10)
 def as_table(rows: Mapping[str, Mapping[str, float]]) -> str:
     """A plain text table of metrics, one line per model."""
     names = [name for name in next(iter(rows.values()), {}) if name != "num_users"]
-    lines = [f"{'':24s}" + "".join(f"{name:>24s}" for name in names)]
-    lines += [f"{model:24s}" + "".join(f"{row[name]:24.4f}" for name in names) for model, row in rows.items()]
+    lines = [f"{'':24s}" + "".join(f"  {name}" for name in names)]
+    lines += [
+        f"{model:24s}" + "".join(f"{row[name]:{len(name) + 2}.4f}" for name in names) for model, row in rows.items()
+    ]
     return "\n".join(lines)

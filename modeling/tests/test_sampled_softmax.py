@@ -5,7 +5,13 @@ import math
 import numpy as np
 import torch
 
-from modeling.sampled_softmax import false_negatives, same_user_share, sampled_softmax
+from modeling.sampled_softmax import (
+    ExtraNegatives,
+    false_negatives,
+    negative_share,
+    same_user_share,
+    sampled_softmax,
+)
 
 
 def _reference(
@@ -42,3 +48,29 @@ def test_same_user_share_of_sorted_batches_is_about_a_quarter_and_masked_to_noth
     assert abs(same_user_share(user) - 0.249) < 0.001
     mask = false_negatives(user, torch.arange(1024))
     assert not (~mask & (user[:, None] == user[None, :]) & ~torch.eye(1024, dtype=torch.bool)).any()
+
+
+def test_weights_count_rows_and_extra_negatives_are_columns() -> None:
+    torch.manual_seed(1)
+    users, items, shown = (torch.randn(n, 4, dtype=torch.float64) for n in (3, 3, 2))
+    log_q, shown_log_q = torch.log(torch.rand(3, dtype=torch.float64)), torch.log(torch.rand(2, dtype=torch.float64))
+    user, item, shown_item, weight = [0, 1, 2], [5, 6, 7], [6, 9], [1.0, 0.0, 0.25]
+    total = 0.0
+    for row in range(3):
+        columns = [(items[c], log_q[c]) for c in range(3)]
+        columns += [(shown[n], shown_log_q[n]) for n in range(2) if shown_item[n] != item[row]]
+        logits = torch.stack([users[row] @ vector / 0.07 - q for vector, q in columns])
+        total += weight[row] * float(torch.logsumexp(logits, 0) - logits[row])
+    extra = ExtraNegatives(shown, shown_log_q, torch.tensor([0, 1]), torch.tensor(shown_item))
+    loss = sampled_softmax(
+        users, items, log_q, torch.tensor(user), torch.tensor(item), weight_B=torch.tensor(weight), extra=extra
+    )
+    assert math.isclose(float(loss), total / 1.25, rel_tol=1e-9)
+
+
+def test_the_share_of_own_negatives_is_known_before_and_after_the_mask() -> None:
+    user = torch.from_numpy(np.repeat(np.arange(4), 256))
+    share = negative_share(user, false_negatives(user, torch.arange(1024)))
+    assert abs(share.before - 0.249) < 0.001
+    assert share.after == 0.0
+    assert negative_share(user, torch.zeros(1024, 1024, dtype=torch.bool)).after == share.before
