@@ -42,7 +42,7 @@ PINS_ENRICHED = Topic(
 )
 EMBEDDINGS_PUBLISHED = Topic(
     "corkboard.embeddings.published.v1",
-    key="user id",
+    key="user id, or user id/encoder",
     value="UserEmbedding",
     owner="cg",
     consumers=("indexer",),

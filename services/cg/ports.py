@@ -1,5 +1,6 @@
 """What candidate generation needs from the world."""
 
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from chassis.deadline import Deadline
@@ -35,8 +36,8 @@ class Histories(Protocol):
 class UserVectors(Protocol):
     """User vectors computed before."""
 
-    async def stored(self, user_id: str, encoder: str, deadline: Deadline) -> StoredVector | None:
-        """The newest stored vector of this encoder, or None. Raises: Unavailable, DeadlineExceeded."""
+    async def stored(self, user_id: str, encoders: Sequence[str], deadline: Deadline) -> Mapping[str, StoredVector]:
+        """The newest stored vector by encoder, of those that have one. Raises: Unavailable, DeadlineExceeded."""
         ...
 
 

@@ -28,7 +28,7 @@ from services.cg.domain.pin_index import PinIndex
 from services.cg.inbound.grpc_server import RetrievalServer
 from services.cg.inbound.live_pins import LivePins
 from services.cg.inbound.released_models import Read, ReleasedModels
-from services.cg.outbound.bundle_model_files import read_co_engaged, read_popular, read_two_tower
+from services.cg.outbound.bundle_model_files import read_co_engaged, read_contextual, read_popular, read_two_tower
 from services.cg.outbound.bundle_plans import DefinitionPlans
 from services.cg.outbound.grpc_indexer import GrpcHistories, GrpcUserVectors
 from services.cg.outbound.prometheus_meter import MetricsMeter
@@ -39,6 +39,7 @@ READERS: Mapping[str, Read] = {
     "popular": read_popular,
     "co_engaged": read_co_engaged,
     "two_tower": read_two_tower,
+    "contextual": read_contextual,
 }
 
 

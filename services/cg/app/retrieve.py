@@ -2,8 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from chassis.clock import Clock
 from chassis.deadline import Deadline
@@ -25,6 +25,7 @@ from services.cg.domain.retrieval import (
 from services.cg.ports import Histories, RetrievalMeter, SurfacePlans, UserVectors
 
 FALLBACK = "popular"
+ENCODERS = ("two_tower", "contextual")  # whose stored vectors stand in for a history
 MAX_CANDIDATES = 2_000
 MAX_OVERFETCH = 200  # candidates beyond k a generator is asked for, to make up for near-duplicates
 MERGE_RESERVE_S = 0.01  # kept back from the generators for merging and answering
@@ -46,7 +47,7 @@ class RetrievalAsk:
 @dataclass(frozen=True)
 class _User:
     history: tuple[HistoryEvent, ...] = ()
-    stored_vector: StoredVector | None = None
+    stored_vectors: Mapping[str, StoredVector] = field(default_factory=dict)
     degradations: tuple[Degradation, ...] = ()
 
 
@@ -93,7 +94,7 @@ class Retrieve:
             snapshot.allowed(ask.locale, excluded),
             self._clock.now_ms(),
             user.history,
-            user.stored_vector,
+            user.stored_vectors,
             ask.subject_pin_id,
         )
         k = ask.num_candidates + min(snapshot.num_duplicates, MAX_OVERFETCH)
@@ -108,7 +109,7 @@ class Retrieve:
         return SurfacePlan(ask.surface, weights)
 
     async def _user(self, user_id: str, deadline: Deadline) -> _User:
-        """The history; without one, the stored vector; what could not be read is named."""
+        """The history; without one, the stored vectors; what could not be read is named."""
         degradations: list[Degradation] = []
         try:
             history = await self._histories.recent(user_id, deadline)
@@ -118,11 +119,11 @@ class Retrieve:
         if history or not user_id:
             return _User(history)
         try:
-            stored = await self._user_vectors.stored(user_id, "two_tower", deadline)
+            stored = await self._user_vectors.stored(user_id, ENCODERS, deadline)
         except CorkboardError as error:
-            stored = None
+            stored = {}
             degradations.append(Degradation("user_vector", reason_of(error), "history_free"))
-        if stored is None and not degradations:
+        if not stored and not degradations:
             degradations.append(Degradation("history", "not_found", "history_free"))
         return _User((), stored, tuple(degradations))
 

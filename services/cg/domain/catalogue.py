@@ -7,7 +7,7 @@ from services.cg.domain.pin_index import PinSnapshot
 from services.cg.domain.retrieval import Generated, RetrievalQuery
 
 Generate = Callable[[RetrievalQuery, int], Generated]
-NAMES = ("popular", "fresh", "related", "co_engaged", "two_tower")
+NAMES = ("popular", "fresh", "related", "co_engaged", "two_tower", "contextual")
 
 
 class Catalogue:

@@ -18,10 +18,14 @@ class HistoryEvent:
 
 @dataclass(frozen=True)
 class StoredVector:
-    """A user vector computed before, and the encoder that made it."""
+    """A user's vector or hidden state computed before, and the version of the encoder that made it."""
 
     encoder_version: str
     vector: Floats
+
+    def fits(self, encoder_version: str, width: int) -> bool:
+        """Whether this encoder made it; a vector of another one lies in another space."""
+        return self.encoder_version == encoder_version and self.vector.shape == (width,)
 
 
 @dataclass(frozen=True)
@@ -34,13 +38,16 @@ class SurfacePlan:
 
 @dataclass(frozen=True)
 class RetrievalQuery:
-    """Everything a generator may look at. `history` is oldest first; `now_ms` is epoch milliseconds."""
+    """Everything a generator may look at. `history` is oldest first; `now_ms` is epoch milliseconds.
+
+    `stored_vectors` by encoder are there for a user without a readable history.
+    """
 
     snapshot: PinSnapshot
     is_allowed_N: Bools
     now_ms: int
     history: tuple[HistoryEvent, ...] = ()
-    stored_vector: StoredVector | None = None
+    stored_vectors: Mapping[str, StoredVector] = field(default_factory=dict)
     subject_pin_id: str = ""
 
 

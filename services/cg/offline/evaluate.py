@@ -1,51 +1,110 @@
-"""Leave-last-out: hide each user's last event, rank every pin the user has not seen, look where it landed.
+"""`python -m services.cg.offline.evaluate`: every generator against the baselines on each person's last new pin."""
 
-Shapes: U users, P pins.
-"""
-
-from collections.abc import Callable
+import argparse
+import json
+import os
+import sys
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
 import numpy as np
+import torch
 
-from modeling.arrays import Floats, Ints
-from modeling.evaluation import rank_of_label, summarise_ranks
-from modeling.interactions import Interactions
-from modeling.item_to_item import Neighbours, fit_cosine
-from modeling.popularity import decayed_counts
+from chassis.errors import Invalid
+from modeling.dataset_bundle import open_training_data
+from modeling.interactions import History, collect, leave_last_out
+from modeling.training import silent
+from modeling.training_data import PinTable, TrainingData
+from services.cg.offline.comparison import CUTS, LEARNT, MERGED, NUM_CANDIDATES, Question, compare
+from services.cg.offline.contextual_guards_report import guards_report
+from services.cg.offline.pin_inputs import pin_features
+from services.cg.offline.train import tell
 
-ScoreUser = Callable[[int], Floats]  # user number -> score of every pin [P]
-Metrics = dict[str, float]
-
-
-def evaluate(train: Interactions, label_U: Ints, score_user: ScoreUser) -> Metrics:
-    """Metrics over the users that have a label; what they engaged with before is not ranked."""
-    starts, ranks = train.starts, []
-    for user in np.flatnonzero(label_U >= 0):
-        is_unseen_P = np.ones(train.num_pins, dtype=np.bool_)
-        is_unseen_P[train.pin_E[starts[user] : starts[user + 1]]] = False
-        is_unseen_P[label_U[user]] = True
-        ranks.append(rank_of_label(score_user(int(user)), int(label_U[user]), is_unseen_P))
-    return summarise_ranks(np.asarray(ranks, dtype=np.int64))
+MOVIELENS = "CORKBOARD_MOVIELENS"
 
 
-def evaluate_baselines(train: Interactions, label_U: Ints) -> dict[str, Metrics]:
-    """What every generator has to beat: popularity and item-kNN."""
-    counts_P = np.bincount(train.pin_E, minlength=train.num_pins).astype(np.float32)
-    cosine = fit_cosine(train.matrix())
-    return {
-        "popularity": evaluate(train, label_U, lambda _: counts_P),
-        "item_knn": evaluate(train, label_U, history_scorer(train, cosine, decay=1.0)),
-        "item_knn_recency": evaluate(train, label_U, history_scorer(train, cosine)),
-    }
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Fit, rank, print one table. Returns the exit status."""
+    options = _parse(arguments)
+    torch.set_num_threads(options.num_threads)
+    data = movielens(Path(options.movielens)) if not options.dataset else open_training_data(Path(options.dataset))
+    question = held_out(data)
+    progress = silent if options.json else tell
+    seeds = range(options.first_seed, options.first_seed + options.num_seeds)
+    report = {"data": data.name, **compare(question, seeds, options.models, progress)}
+    if options.context:
+        report["context"] = guards_report(question, seeds, progress)
+    sys.stdout.write((json.dumps(report) if options.json else as_lines(report)) + "\n")
+    return 0
 
 
-def history_scorer(train: Interactions, neighbours: Neighbours, decay: float = 0.9) -> ScoreUser:
-    """Scores of an item-to-item model for a user's whole history."""
-    starts = train.starts
-    return lambda user: neighbours.score(train.pin_E[starts[user] : starts[user + 1]], decay)
+def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="services.cg.offline.evaluate", description=__doc__)
+    parser.add_argument("--dataset", default="", help="directory of a dataset bundle")
+    parser.add_argument(
+        "--movielens", default=os.environ.get(MOVIELENS, ""), help=f"ml-100k.inter, by default ${MOVIELENS}"
+    )
+    parser.add_argument(
+        "--models", nargs="*", choices=LEARNT, default=LEARNT, help="learnt models beside the baselines"
+    )
+    parser.add_argument("--num-seeds", type=int, default=3)
+    parser.add_argument("--first-seed", type=int, default=17)
+    parser.add_argument("--num-threads", type=int, default=1, help="threads of one step; more only on idle cores")
+    parser.add_argument("--context", action="store_true", help="also recall with true, shuffled and removed contexts")
+    parser.add_argument("--json", action="store_true", help="print one JSON object instead of a table")
+    options = parser.parse_args(arguments)
+    if not options.dataset and not Path(options.movielens).is_file():
+        parser.error(f"give --dataset, or --movielens (or ${MOVIELENS}) with the path of ml-100k.inter")
+    return options
 
 
-def popularity_scorer(train: Interactions) -> ScoreUser:
-    """Decayed popularity, as generator `popular` serves it."""
-    counts_P = decayed_counts(train.pin_E, train.time_ms_E, train.num_pins)
-    return lambda _: counts_P
+def held_out(data: TrainingData) -> Question:
+    """Everybody's last new pin is the label. Raises: Invalid when nobody has one."""
+    events = collect(data.histories, data.pins.pin_ids)
+    train, label_U = leave_last_out(events)
+    if not (label_U >= 0).any():
+        raise Invalid(f"data set {data.name} has nobody with two new pins: nothing can be held out", field="dataset")
+    return Question(train, label_U, pin_features(data.pins.extended(events.pin_ids)))
+
+
+def movielens(path: Path) -> TrainingData:
+    """MovieLens-100K by ids alone; ratings of the same second are ordered by item id."""
+    rows: dict[int, list[tuple[int, int]]] = defaultdict(list)
+    for line in path.read_text().splitlines()[1:]:
+        user, item, _, time_s = line.split("\t")
+        rows[int(user)].append((int(float(time_s)), int(item)))
+    histories = tuple(_history(user, sorted(events)) for user, events in sorted(rows.items()))
+    none = np.zeros(0, dtype=np.int64)
+    return TrainingData("MovieLens-100K", histories, PinTable((), np.zeros((0, 1), np.float32), (), none, none), None)
+
+
+def _history(user: int, events: Sequence[tuple[int, int]]) -> History:
+    pin_ids = [f"ml-pin-{item}" for _, item in events]
+    times_ms = [time_s * 1_000 for time_s, _ in events]
+    return History(f"ml-user-{user}", pin_ids, ["rating"] * len(events), times_ms)
+
+
+def as_lines(report: Mapping[str, Any]) -> str:
+    """The table of models, then the differences, then the context."""
+    cuts = (*CUTS, NUM_CANDIDATES)
+    lines = [f"{report['data']}: {report['num_users']} users, {report['num_pins']} pins, seeds {report['seeds']}"]
+    lines.append(f"{'':20s}" + "".join(f"{f'recall@{k}':>24s}" for k in cuts) + f"{'ndcg@10':>10s}")
+    for name, row in report["models"].items():
+        cells = "".join(f"{_interval(row[f'recall@{k}']):>24s}" for k in cuts)
+        lines.append(f"{name:20s}{cells}{row['ndcg@10']:10.4f}")
+    for peer, row in report.get("contextual_minus", {}).items():
+        lines.append(f"{f'contextual − {peer}':26s}" + "  ".join(f"{k} {_interval(v)}" for k, v in row.items()))
+    if MERGED in report["models"]:
+        lines.append(f"{MERGED}: recall at {NUM_CANDIDATES} candidates of the merged list")
+    lines += [f"{name}: {value:.4f}" for name, value in report.get("context", {}).items()]
+    return "\n".join(lines)
+
+
+def _interval(found: Mapping[str, float]) -> str:
+    return f"{found['mean']:.3f} [{found['low']:.3f}, {found['high']:.3f}]"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

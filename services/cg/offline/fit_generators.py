@@ -1,96 +1,124 @@
-"""Fits the generators that learn: popular, co_engaged, two_tower; evaluates them on held-out events first."""
+"""Fits the generators that learn, evaluating them on held-out events first: popular, co_engaged and the two towers."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from modeling.arrays import Floats
-from modeling.hashing import stable_hash
+from modeling.arrays import Floats, Ints
+from modeling.checkpoint import Checkpoint
+from modeling.history_window import windows_at_end
 from modeling.interactions import Interactions, collect, leave_last_out
 from modeling.item_to_item import fit_ease
 from modeling.popularity import decayed_counts
 from modeling.training import Progress, TrainingPlan, silent
-from modeling.training_data import PinTable, TrainingData
-from services.cg.domain.two_tower import TwoTower, TwoTowerSettings
-from services.cg.domain.two_tower_features import MAX_TOPICS, PinFeatures, topic_buckets
-from services.cg.offline.evaluate import Metrics, evaluate, evaluate_baselines, history_scorer, popularity_scorer
-from services.cg.offline.two_tower_training import TwoTowerTrainer, fit
-from services.cg.outbound.bundle_model_files import co_engaged_files, popular_files, two_tower_files
+from modeling.training_data import TrainingData
+from services.cg.domain.two_tower_features import PinFeatures
+from services.cg.offline import contextual_fitting
+from services.cg.offline.contextual_fitting import Extras, fit_contextual, plan_for
+from services.cg.offline.contextual_training import ContextualTrainer
+from services.cg.offline.pin_inputs import pin_features
+from services.cg.offline.ranking import Metrics, evaluate, evaluate_baselines, history_scorer, popularity_scorer
+from services.cg.offline.two_tower_training import BATCH_SIZE, TwoTowerTrainer, fit, plain_plan
+from services.cg.outbound.bundle_model_files import co_engaged_files, contextual_files, popular_files, two_tower_files
 
-BATCH_SIZE = 512
-TARGET_STEPS = 300  # ten seconds on one core; 600 beat item-to-item models on 100 k events
-MIN_EPOCHS, MAX_EPOCHS = 3, 12
-LEARNING_RATE = 4e-3
 FINISH_LEARNING_RATE = 1e-3  # the last pass, which adds the held-out events to an evaluated model
+FINISH_EPOCHS = 2
 
 
 @dataclass(frozen=True)
 class Fitted:
-    """Bundles ready to be written, and the vector of every user by the new two-tower model."""
+    """Bundles ready to be written; every user's vector by the plain tower and hidden state by the contextual one."""
 
     files_by_name: Mapping[str, Mapping[str, bytes]]
     evaluation: Mapping[str, Metrics]
     user_ids: tuple[str, ...]
     user_UV: Floats
+    hidden_UD: Floats
 
 
-def fit_all(data: TrainingData, *, seed: int, is_evaluated: bool = True, progress: Progress = silent) -> Fitted:
+@dataclass(frozen=True)
+class Job:
+    """How to fit: the seed, whether the last events are held out first, where checkpoints are kept."""
+
+    seed: int
+    is_evaluated: bool = True
+    checkpoints: Path | None = None
+    progress: Progress = silent
+
+    def checkpoint(self, phase: str) -> Checkpoint | None:
+        """A file per phase."""
+        return Checkpoint(self.checkpoints / f"{phase}.pt") if self.checkpoints else None
+
+
+@dataclass(frozen=True)
+class _Towers:
+    plain: TwoTowerTrainer
+    contextual: ContextualTrainer
+
+
+def fit_all(data: TrainingData, job: Job) -> Fitted:
     """Everything from one dataset. With the same data and seed the result is the same."""
     events = collect(data.histories, data.pins.pin_ids)
     pins = pin_features(data.pins.extended(events.pin_ids))
-    evaluation, model = _evaluated(events, pins, seed, progress) if is_evaluated else ({}, None)
-    if model is None:
-        model, trainer = fit(events, pins, _plan(int(events.is_new.sum()), seed), progress=progress)
-    else:
-        plan = TrainingPlan(1, BATCH_SIZE, FINISH_LEARNING_RATE, seed=seed)
-        model, trainer = fit(events, pins, plan, progress=progress, model=model)
-    return Fitted(_files(events, model, evaluation), evaluation, events.user_ids, trainer.vectors()[0])
-
-
-def pin_features(pins: PinTable) -> PinFeatures:
-    """Model inputs of the pins; the id rows are 1..P."""
-    topic_PT = np.full((len(pins.pin_ids), MAX_TOPICS), -1, dtype=np.int64)
-    for row, topics in enumerate(pins.topics):
-        hashes = [stable_hash(topic) for topic in topics[:MAX_TOPICS]]
-        topic_PT[row, : len(hashes)] = hashes
-    norm_P1 = np.maximum(np.linalg.norm(pins.content_PW, axis=1, keepdims=True), 1e-9)
-    buckets = topic_buckets(topic_PT, TwoTowerSettings.topic_buckets)
-    return PinFeatures(np.arange(1, len(pins.pin_ids) + 1), (pins.content_PW / norm_P1).astype(np.float32), buckets)
-
-
-def _evaluated(
-    events: Interactions, pins: PinFeatures, seed: int, progress: Progress
-) -> tuple[dict[str, Metrics], TwoTower | None]:
-    """Metrics of models that have not seen the last event of any user, and that two-tower model."""
     train, label_U = leave_last_out(events)
-    if not (label_U >= 0).any():
-        return {}, None
-    model, trainer = fit(train, pins, _plan(int(train.is_new.sum()), seed), progress=progress)
+    if job.is_evaluated and (label_U >= 0).any():
+        towers = _fit_towers(train, pins, job)
+        evaluation = _evaluation(train, label_U, towers)
+        towers = _finish_towers(events, pins, towers, job)
+    else:
+        towers, evaluation = _fit_towers(events, pins, job), {}
+    window = windows_at_end(events, towers.contextual.model.settings.max_history)
+    return Fitted(
+        _files(events, towers, evaluation),
+        evaluation,
+        events.user_ids,
+        towers.plain.vectors()[0],
+        towers.contextual.hidden(window),
+    )
+
+
+def _fit_towers(events: Interactions, pins: PinFeatures, job: Job) -> _Towers:
+    plan = plain_plan(int(events.is_new.sum()), job.seed)
+    _, plain = fit(events, pins, plan, progress=job.progress)
+    extras = Extras(progress=job.progress, checkpoint=job.checkpoint(contextual_fitting.PHASE))
+    return _Towers(plain, fit_contextual(events, pins, plan_for(events, job.seed), extras))
+
+
+def _finish_towers(events: Interactions, pins: PinFeatures, towers: _Towers, job: Job) -> _Towers:
+    """The evaluated models learn from the held-out events as well."""
+    plan = TrainingPlan(1, BATCH_SIZE, FINISH_LEARNING_RATE, seed=job.seed)
+    _, plain = fit(events, pins, plan, progress=job.progress, model=towers.plain.model)
+    windows = contextual_fitting.WINDOWS_PER_BATCH
+    plan = TrainingPlan(FINISH_EPOCHS, windows, FINISH_LEARNING_RATE, contextual_fitting.WEIGHT_DECAY, job.seed)
+    return _Towers(plain, fit_contextual(events, pins, plan, Extras(towers.contextual.model, progress=job.progress)))
+
+
+def _evaluation(train: Interactions, label_U: Ints, towers: _Towers) -> dict[str, Metrics]:
+    """Metrics of models that have not seen the last event of any user."""
     evaluation = evaluate_baselines(train, label_U)
     evaluation["popular"] = evaluate(train, label_U, popularity_scorer(train))
     evaluation["co_engaged"] = evaluate(train, label_U, history_scorer(train, fit_ease(train.matrix())))
-    evaluation["two_tower"] = _evaluate_two_tower(train, label_U, trainer)
-    return evaluation, model
+    user_UV, item_PV = towers.plain.vectors()
+    evaluation["two_tower"] = evaluate(train, label_U, lambda user: item_PV @ user_UV[user])
+    contextual = towers.contextual
+    hidden_UD = contextual.hidden(windows_at_end(train, contextual.model.settings.max_history))
+    head_UV, pins_PV = contextual.user_vectors(hidden_UD), contextual.item_vectors()
+    evaluation["contextual"] = evaluate(train, label_U, lambda user: pins_PV @ head_UV[user])
+    return evaluation
 
 
-def _evaluate_two_tower(train: Interactions, label_U: Any, trainer: TwoTowerTrainer) -> Metrics:
-    user_UV, item_PV = trainer.vectors()
-    return evaluate(train, label_U, lambda user: item_PV @ user_UV[user])
-
-
-def _plan(num_events: int, seed: int) -> TrainingPlan:
-    steps_per_epoch = max(1, -(-num_events // BATCH_SIZE))
-    num_epochs = int(np.clip(round(TARGET_STEPS / steps_per_epoch), MIN_EPOCHS, MAX_EPOCHS))
-    return TrainingPlan(num_epochs, BATCH_SIZE, LEARNING_RATE, seed=seed)
-
-
-def _files(events: Interactions, model: TwoTower, evaluation: Mapping[str, Metrics]) -> dict[str, Mapping[str, bytes]]:
+def _files(events: Interactions, towers: _Towers, evaluation: Mapping[str, Metrics]) -> dict[str, Mapping[str, bytes]]:
     counts_P = decayed_counts(events.pin_E, events.time_ms_E, events.num_pins)
     report = {"leave_last_out": dict(evaluation)}
+    shares = towers.contextual.shares
+    of_contextual: dict[str, Any] = {
+        **report,
+        "same_user_negative_share": {"before_mask": shares.before, "after_mask": shares.after},
+    }
     return {
         "popular": popular_files(events.pin_ids, counts_P, report),
         "co_engaged": co_engaged_files(events.pin_ids, fit_ease(events.matrix()), report),
-        "two_tower": two_tower_files(model, events.pin_ids, events.event_types, report),
+        "two_tower": two_tower_files(towers.plain.model, events.pin_ids, events.event_types, report),
+        "contextual": contextual_files(towers.contextual.model, events.pin_ids, events.event_types, of_contextual),
     }

@@ -18,7 +18,7 @@ from modeling.evaluation import as_table
 from modeling.offline_bus import offline_bus
 from modeling.release import write_bundle
 from modeling.training import silent
-from services.cg.offline.fit_generators import Fitted, fit_all
+from services.cg.offline.fit_generators import Fitted, Job, fit_all
 from services.cg.offline.release import release
 
 RELEASED_BY = "cg offline"
@@ -30,8 +30,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     torch.set_num_threads(options.num_threads)
     started_s = time.monotonic()
     data = open_training_data(Path(options.dataset))
+    checkpoints = Path(options.checkpoints) if options.checkpoints else None
     fitted = fit_all(
-        data, seed=options.seed, is_evaluated=not options.skip_evaluation, progress=silent if options.json else tell
+        data, Job(options.seed, not options.skip_evaluation, checkpoints, silent if options.json else tell)
     )
     store = BundleStore(options.bundles_uri)
     inputs = {"dataset": data.name, "seed": str(options.seed)}
@@ -51,6 +52,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--kafka-bootstrap", default="127.0.0.1:7092", help="host:port list, for --release")
     parser.add_argument("--seed", type=int, default=17)
     parser.add_argument("--num-threads", type=int, default=1, help="threads of one step; more only on idle cores")
+    parser.add_argument("--checkpoints", default="", help="folder in which a killed training is gone on with")
     parser.add_argument("--skip-evaluation", action="store_true", help="do not hold out the last event of each user")
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of tables")
     return parser.parse_args(arguments)

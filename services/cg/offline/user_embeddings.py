@@ -1,7 +1,8 @@
-"""Publishes the vector of every user, so that retrieval has something when a sequence cannot be read."""
+"""Publishes vectors and hidden states of every user, so that retrieval has something when a sequence cannot be read."""
 
 import asyncio
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 from chassis.clock import Clock
 from chassis.deadline import Deadline
@@ -12,20 +13,29 @@ from protos.indexer.v1.indexer_pb2 import UserEmbedding, UserVector
 from protos.tensors import numpy_to_tensor
 from protos.topics import EMBEDDINGS_PUBLISHED
 
-ENCODER = "two_tower"
 CHUNK = 256  # records on their way at once; a producer batches them
 
 
-async def publish(bus: Bus, user_ids: Sequence[str], user_UV: Floats, encoder_version: str, clock: Clock) -> None:
+@dataclass(frozen=True)
+class Encoded:
+    """What one encoder version made of every user: vectors or hidden states [U, D]."""
+
+    encoder: str
+    encoder_version: str
+    user_ids: Sequence[str]
+    vector_UD: Floats
+
+
+async def publish(bus: Bus, encoded: Encoded, clock: Clock) -> None:
     """One record per user; returns when all replicas have them. Raises: Unavailable."""
     producer = bus.producer()
     computed_time_ms = clock.now_ms()
     async with asyncio.TaskGroup() as tasks:
         await producer.start(tasks)
         try:
-            for start in range(0, len(user_ids), CHUNK):
-                users = range(start, min(start + CHUNK, len(user_ids)))
-                messages = [_embedding(user_ids[u], user_UV[u], encoder_version, computed_time_ms) for u in users]
+            for start in range(0, len(encoded.user_ids), CHUNK):
+                users = range(start, min(start + CHUNK, len(encoded.user_ids)))
+                messages = [_embedding(encoded, user, computed_time_ms) for user in users]
                 await _send_all(producer, messages)
         finally:
             await producer.stop(Deadline.after(STOP_S, clock))
@@ -34,15 +44,24 @@ async def publish(bus: Bus, user_ids: Sequence[str], user_UV: Floats, encoder_ve
 async def _send_all(producer: Producer, messages: Iterable[UserEmbedding]) -> None:
     async with asyncio.TaskGroup() as sends:
         for message in messages:
-            value, key = message.SerializeToString(), message.user_id.encode()
+            value, key = message.SerializeToString(), key_of(message)
             sends.create_task(producer.send(EMBEDDINGS_PUBLISHED, value, key=key))
 
 
-def _embedding(user_id: str, vector: Floats, encoder_version: str, computed_time_ms: int) -> UserEmbedding:
+def key_of(message: UserEmbedding) -> bytes:
+    """User and encoder: the topic is compacted, and one encoder's vector must not take the other's away.
+
+    Vectors of `two_tower` keep the plain user id, so that they replace what was published before there were others.
+    """
+    user_id, encoder = message.user_id, message.vector.encoder
+    return (user_id if encoder == "two_tower" else f"{user_id}/{encoder}").encode()
+
+
+def _embedding(encoded: Encoded, user: int, computed_time_ms: int) -> UserEmbedding:
     stored = UserVector(
-        encoder=ENCODER,
-        encoder_version=encoder_version,
-        vector=numpy_to_tensor(vector),
+        encoder=encoded.encoder,
+        encoder_version=encoded.encoder_version,
+        vector=numpy_to_tensor(encoded.vector_UD[user]),
         computed_time_ms=computed_time_ms,
     )
-    return UserEmbedding(user_id=user_id, vector=stored)
+    return UserEmbedding(user_id=encoded.user_ids[user], vector=stored)

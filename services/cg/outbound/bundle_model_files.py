@@ -1,27 +1,33 @@
-"""The files of the bundles `popular`, `co_engaged` and `two_tower`: what training writes is what serving reads."""
+"""The files of the bundles that generators are read from: what training writes is what serving reads."""
 
 import io
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
+from torch import nn
 
 from chassis.errors import Corrupt
 from modeling import signature as signatures
 from modeling.arrays import AnyArray, Floats
 from modeling.item_to_item import Neighbours
 from modeling.model_bundle import load_weights, model_files
+from modeling.signature import Signature
+from services.cg.domain import two_tower, two_tower_contextual
 from services.cg.domain.generators.co_engaged import CoEngagedPins
+from services.cg.domain.generators.contextual import ContextualPins
 from services.cg.domain.generators.popular import PopularPins
 from services.cg.domain.generators.two_tower import TwoTowerPins
-from services.cg.domain.two_tower import TwoTower, from_settings, signature
+from services.cg.domain.two_tower import TwoTower
+from services.cg.domain.two_tower_contextual import ContextualTwoTower
 
 PIN_IDS = "pin_ids.json"
 ARRAYS = "arrays.npz"
 EVENT_TYPES = "event_types.json"
 EVALUATION = "evaluation.json"
+Tower = TypeVar("Tower", TwoTower, ContextualTwoTower)
 
 
 def popular_files(pin_ids: Sequence[str], count_P: Floats, evaluation: Mapping[str, Any]) -> dict[str, bytes]:
@@ -55,23 +61,49 @@ def two_tower_files(
     model: TwoTower, pin_ids: Sequence[str], event_types: Sequence[str], evaluation: Mapping[str, Any]
 ) -> dict[str, bytes]:
     """Bundle `two_tower`: both towers, their vocabulary and signature."""
-    files = model_files(model, signature(model.settings))
-    names = {PIN_IDS: _json(list(pin_ids)), EVENT_TYPES: _json(list(event_types)), EVALUATION: _json(evaluation)}
-    return {**files, **names}
+    return _tower_files(model, two_tower.signature(model.settings), pin_ids, event_types, evaluation)
 
 
 def read_two_tower(bundle: Path, version: str) -> TwoTowerPins:
     """Raises: Corrupt when weights, vocabulary and signature disagree."""
+    model, id_row_of_pin, event_types = _read_tower(bundle, two_tower.from_settings)
+    return TwoTowerPins(model, id_row_of_pin, event_types, version)
+
+
+def contextual_files(
+    model: ContextualTwoTower, pin_ids: Sequence[str], event_types: Sequence[str], evaluation: Mapping[str, Any]
+) -> dict[str, bytes]:
+    """Bundle `contextual`: encoder, context layer, head and item tower, their vocabulary and signature."""
+    return _tower_files(model, two_tower_contextual.signature(model.settings), pin_ids, event_types, evaluation)
+
+
+def read_contextual(bundle: Path, version: str) -> ContextualPins:
+    """Raises: Corrupt when weights, vocabulary and signature disagree."""
+    model, id_row_of_pin, event_types = _read_tower(bundle, two_tower_contextual.from_settings)
+    return ContextualPins(model, id_row_of_pin, event_types, version)
+
+
+def _tower_files(
+    model: nn.Module,
+    signature: Signature,
+    pin_ids: Sequence[str],
+    event_types: Sequence[str],
+    evaluation: Mapping[str, Any],
+) -> dict[str, bytes]:
+    names = {PIN_IDS: _json(list(pin_ids)), EVENT_TYPES: _json(list(event_types)), EVALUATION: _json(evaluation)}
+    return {**model_files(model, signature), **names}
+
+
+def _read_tower(bundle: Path, build: Callable[[dict[str, Any]], Tower]) -> tuple[Tower, dict[str, int], list[str]]:
     row_of_pin, event_types = _pins(bundle), _read_json(bundle, EVENT_TYPES)
     try:
-        model = from_settings(dict(signatures.read(bundle).settings))
+        model = build(dict(signatures.read(bundle).settings))
     except TypeError as error:
-        raise Corrupt(f"{bundle} has settings no two-tower model knows: {error}") from error
-    settings = model.settings
-    if (settings.num_pins, settings.num_event_types) != (len(row_of_pin), len(event_types)):
-        raise Corrupt(f"{bundle} has {len(row_of_pin)} pin ids for a model of {settings.num_pins}", field=PIN_IDS)
+        raise Corrupt(f"{bundle} has settings its model does not know: {error}") from error
+    if (model.settings.num_pins, model.settings.num_event_types) != (len(row_of_pin), len(event_types)):
+        raise Corrupt(f"{bundle} has {len(row_of_pin)} pin ids for a model of {model.settings.num_pins}", field=PIN_IDS)
     load_weights(model, bundle)
-    return TwoTowerPins(model, {pin_id: row + 1 for pin_id, row in row_of_pin.items()}, event_types, version)
+    return model, {pin_id: row + 1 for pin_id, row in row_of_pin.items()}, event_types
 
 
 def _pins(bundle: Path) -> dict[str, int]:

@@ -1,5 +1,7 @@
 """Histories and stored vectors from the indexer."""
 
+from collections.abc import Mapping, Sequence
+
 from chassis.deadline import Deadline
 from chassis.grpc.client import ChannelPool
 from protos.indexer.v1 import indexer_pb2 as pb
@@ -41,14 +43,12 @@ class GrpcUserVectors:
         self._pool = pool
         self._timeout_s = timeout_s
 
-    async def stored(self, user_id: str, encoder: str, deadline: Deadline) -> StoredVector | None:
-        """The newest stored vector of this encoder. Raises: Unavailable, DeadlineExceeded."""
-        request = pb.GetUserRequest(user_id=user_id, vectors=[encoder])
+    async def stored(self, user_id: str, encoders: Sequence[str], deadline: Deadline) -> Mapping[str, StoredVector]:
+        """The newest stored vector by encoder. Raises: Unavailable, DeadlineExceeded."""
+        request = pb.GetUserRequest(user_id=user_id, vectors=encoders)
         response = await self._pool.call(
             FeatureServiceStub, "GetUser", request, deadline=deadline.capped(self._timeout_s)
         )
-        vectors = [vector for vector in response.vectors if vector.encoder == encoder]
-        if not vectors:
-            return None
-        newest = max(vectors, key=lambda vector: vector.computed_time_ms)
-        return StoredVector(newest.encoder_version, tensor_to_numpy(newest.vector))
+        oldest_first = sorted(response.vectors, key=lambda vector: vector.computed_time_ms)
+        wanted = [vector for vector in oldest_first if vector.encoder in encoders]
+        return {each.encoder: StoredVector(each.encoder_version, tensor_to_numpy(each.vector)) for each in wanted}

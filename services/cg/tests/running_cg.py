@@ -1,6 +1,6 @@
 """A started service on fakes, with a stub of its door."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -31,7 +31,7 @@ class FakeIndexer:
 
     def __init__(self) -> None:
         self.histories: dict[str, list[str]] = {}
-        self.vectors: dict[str, StoredVector] = {}
+        self.vectors: dict[tuple[str, str], StoredVector] = {}  # by user and encoder
         self.is_away = False
         self.is_sequence_away = False
         self.num_calls = 0
@@ -42,10 +42,10 @@ class FakeIndexer:
             raise Unavailable("indexer is away")
         return tuple(HistoryEvent(pin_id, "save", NOW_MS) for pin_id in self.histories.get(user_id, []))
 
-    async def stored(self, user_id: str, encoder: str, deadline: Deadline) -> StoredVector | None:
+    async def stored(self, user_id: str, encoders: Sequence[str], deadline: Deadline) -> Mapping[str, StoredVector]:
         if self.is_away:
             raise Unavailable("indexer is away")
-        return self.vectors.get(user_id)
+        return {name: self.vectors[user_id, name] for name in encoders if (user_id, name) in self.vectors}
 
 
 class Running:

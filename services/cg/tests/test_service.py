@@ -13,7 +13,7 @@ from services.cg.offline.fit_generators import Fitted
 from services.cg.tests.running_cg import Running, running_cg
 from services.cg.tests.world import NOW_MS, NUM_PINS, pin, pin_id, vector
 
-ALL = ("popular", "fresh", "co_engaged", "two_tower")
+ALL = ("popular", "fresh", "co_engaged", "two_tower", "contextual")
 
 
 def _ids(response: pb.RetrieveResponse) -> list[str]:
@@ -57,7 +57,7 @@ async def test_released_models_follow_the_taste_of_the_history(tmp_path: Path, f
         versions = await _release(cg, fitted)
         for taste in (0, 1):
             cg.indexer.histories["ann"] = [pin_id(number) for number in (2 + taste, 10 + taste, 20 + taste)]
-            for generator in ("co_engaged", "two_tower"):
+            for generator in ("co_engaged", "two_tower", "contextual"):
                 response = await cg.retrieve(generators=[generator], num_candidates=10)
                 assert _taste_share(response, taste) >= 0.9, generator
                 assert response.generators[0].index_version == versions[generator]
@@ -128,7 +128,7 @@ async def test_without_the_sequence_the_stored_vector_serves(tmp_path: Path, fit
         versions = await _release(cg, fitted)
         cg.indexer.is_sequence_away = True
         user = fitted.user_ids.index("user-1")
-        cg.indexer.vectors["ann"] = StoredVector(versions["two_tower"], fitted.user_UV[user])
+        cg.indexer.vectors["ann", "two_tower"] = StoredVector(versions["two_tower"], fitted.user_UV[user])
         response = await cg.retrieve(generators=["two_tower"], num_candidates=10)
         assert _taste_share(response, 1) >= 0.9
         assert _missing(response) == {("sequence", "unavailable")}
@@ -137,7 +137,7 @@ async def test_without_the_sequence_the_stored_vector_serves(tmp_path: Path, fit
 async def test_a_stored_vector_of_another_version_is_refused_and_named(tmp_path: Path, fitted: Fitted) -> None:
     async with running_cg(tmp_path) as cg:
         await _release(cg, fitted)
-        cg.indexer.vectors["ann"] = StoredVector("older", fitted.user_UV[0])
+        cg.indexer.vectors["ann", "two_tower"] = StoredVector("older", fitted.user_UV[0])
         response = await cg.retrieve(generators=["two_tower"])
         assert ("user_vector", "version_mismatch") in _missing(response)
         assert len(response.candidates) == 20
