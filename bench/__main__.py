@@ -10,12 +10,17 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from bench import engine, feed_latency, freshness, machine, online_store, training_rows
+from bench import engine, feed_latency, freshness, machine, online_store, training_rows, two_tower_training
 from e2e.house import House
 
 RESULTS = Path(__file__).parent / "results"
 OF_HOUSE = {"feed": feed_latency.measure, "freshness": freshness.measure}
-ALONE = {"engine": engine.measure, "online_store": online_store.measure, "training_rows": training_rows.measure}
+ALONE = {
+    "engine": engine.measure,
+    "online_store": online_store.measure,
+    "training_rows": training_rows.measure,
+    "two_tower_training": two_tower_training.measure,
+}
 PORT_BASE = 23100
 
 
