@@ -40,6 +40,9 @@ ON_DEMAND = {
     ("sequences/engine/image_features.py", "PIL"): "sequences.engine.engine",
 }
 
+# Imports of a package that is not in the service's own dependencies: where it is absent, a clear error says so.
+OPTIONAL = {("services/blender/app/slate_loop.py", "services.blender.domain.slate_compiled")}
+
 
 @dataclass(frozen=True)
 class Import:
@@ -72,7 +75,9 @@ def imports(tree: ast.AST, is_lazy: bool = False) -> Iterator[Import]:
 
 
 def is_never_run(importer: str, found: Import, own_source: str) -> bool:
-    """Whether this import stands in a function that a service with `own_source` never calls."""
+    """Whether this import stands in a function that a service with `own_source` never calls, or may fail."""
+    if (importer, found.name) in OPTIONAL or (importer, found.name.rpartition(".")[0]) in OPTIONAL:
+        return True
     words = [
         words
         for (path, module), words in ON_DEMAND.items()

@@ -24,5 +24,7 @@ class SpacingClass(Definition):
     decay: float = Field(default=3.0, gt=0, le=100, description="slots; used by exponential only")
     window: int = Field(default=10, ge=1, le=100, description="slots that count")
     penalty: float = Field(gt=0, le=10, description="lambda, in standard deviations of relevance")
+    num_free: int = Field(default=0, ge=0, le=100, description="so many in the window cost nothing: a load limit")
+    first_slot: int = Field(default=0, ge=0, le=1_000, description="members pay in each slot of a feed before this one")
     surfaces: tuple[Name, ...] = Field(default=(), description="where it applies; empty = everywhere")
     is_dry_run: bool = Field(default=False, description="record what would move, move nothing")

@@ -6,6 +6,7 @@ from pydantic import Field
 
 from sequences.definitions.definition import Definition, Frozen, Name
 
+DiversityStrategy = Literal["ssd", "ssd_spectral", "dpp", "mmr", "none"]
 Action = Literal["click", "save", "long_view", "hide", "share", "conversion"]
 
 
@@ -23,6 +24,7 @@ class Surface(Definition):
     seen_window_s: int = Field(ge=0, description="a served pin is not shown again for so long")
     needs_subject: bool = Field(default=False, description="a subject pin must be given")
     needs_query: bool = Field(default=False, description="a query must be given")
+    diversity_strategy: DiversityStrategy = Field(default="ssd", description="how newness is measured")
     diversity_weight: float = Field(default=0.25, ge=0, le=100, description="gamma; 0 = relevance order")
     diversity_window: int = Field(default=8, ge=1, le=100, description="slots that a pick looks back")
     pool_size: int = Field(default=500, ge=1, le=2000, description="candidates asked for and ranked")

@@ -15,6 +15,7 @@ from protos.contracts import CONTRACTS
 from protos.releases import decode_release
 from protos.topics import DEFINITIONS_RELEASED
 from sequences.definitions import bundle
+from services.blender.app.blend_slate import BlendSlate
 from services.blender.app.catalogue import Catalogue
 from services.blender.app.explain_feed import ExplainFeed
 from services.blender.app.feature_memory import FeatureMemory
@@ -23,6 +24,7 @@ from services.blender.app.get_feed import GetFeed
 from services.blender.app.popular_memory import PopularMemory
 from services.blender.app.popular_refresh import PopularRefresh
 from services.blender.app.served_memory import ServedMemory
+from services.blender.app.slate_loop import SlateLoop
 from services.blender.config import Config
 from services.blender.inbound.grpc_server import BlendServicer, FeedServicer
 from services.blender.inbound.page_tokens import PageTokens
@@ -69,8 +71,9 @@ def build(
         sessions=sessions or RedisSessions(redis, config.session_ttl_s),
         served_log=served_log,
     )
+    slates = SlateLoop(is_compiled=config.compiled_slate)
     pipelines = feed_pipelines(
-        peers, memory, clock=clock, session_timeout_s=config.session_timeout_ms / 1_000, metrics=shell.metrics
+        peers, memory, slates, clock=clock, session_timeout_s=config.session_timeout_ms / 1_000, metrics=shell.metrics
     )
     get_feed = GetFeed(catalogue, indexer, FeatureMemory(config.num_remembered_pins), pipelines, shell.metrics)
     refresh = PopularRefresh(
@@ -82,8 +85,8 @@ def build(
         every_s=config.popular_refresh_s,
         size=config.popular_size,
     )
-    parts: list[Part] = [redis, served_log, _definitions(shell, config, catalogue), refresh]
-    return shell.service(parts=parts, doors=[_door(shell, config, get_feed, ExplainFeed(explanations))])
+    parts: list[Part] = [slates, redis, served_log, _definitions(shell, config, catalogue), refresh]
+    return shell.service(parts=parts, doors=[_door(shell, config, get_feed, ExplainFeed(explanations), slates)])
 
 
 def _served_log(shell: Shell, config: Config, explanations: Explanations) -> QueuedServedLog:
@@ -106,7 +109,7 @@ def _definitions(shell: Shell, config: Config, catalogue: Catalogue) -> BundleWa
     )
 
 
-def _door(shell: Shell, config: Config, get_feed: GetFeed, explain_feed: ExplainFeed) -> Part:
+def _door(shell: Shell, config: Config, get_feed: GetFeed, explain_feed: ExplainFeed, slates: SlateLoop) -> Part:
     timeout_s = config.get_feed_timeout_ms / 1_000
     tokens = PageTokens(_token_key(config), config.session_ttl_s, shell.clock)
     feed = FeedServicer(get_feed, explain_feed, tokens, timeout_s, config.answer_margin_ms / 1_000)
@@ -116,7 +119,7 @@ def _door(shell: Shell, config: Config, get_feed: GetFeed, explain_feed: Explain
     return shell.grpc_door(
         [
             (add_FeedServiceServicer_to_server, feed, FEED_SERVICE),
-            (add_BlendServiceServicer_to_server, BlendServicer(), BLEND_SERVICE),
+            (add_BlendServiceServicer_to_server, BlendServicer(BlendSlate(slates)), BLEND_SERVICE),
         ],
         {"GetFeed": feed_limit, **LIMITS},
     )

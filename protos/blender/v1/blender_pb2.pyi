@@ -427,7 +427,7 @@ class BlendRequest(_message.Message):
     slate_size: _builtins.int
     """1..1,000"""
     strategy: _builtins.str
-    """ssd | none; empty = ssd"""
+    """ssd | ssd_spectral | dpp | mmr | none; empty = ssd"""
     diversity_weight: _builtins.float
     """gamma; 0 = relevance order"""
     window: _builtins.int

@@ -9,9 +9,10 @@ from chassis.pipeline import Pipeline, PipelineStage, stage
 from services.blender.app.feed_state import FeedState, num_candidates
 from services.blender.app.popular_memory import PopularMemory
 from services.blender.app.served_memory import ServedMemory
+from services.blender.app.slate_loop import SlateLoop
 from services.blender.app.stages.admit import Admit, Admitter
 from services.blender.app.stages.cut_page import cut_page
-from services.blender.app.stages.diversify_and_space import diversify_and_space, relevance_order
+from services.blender.app.stages.diversify_and_space import DiversifyAndSpace, relevance_order
 from services.blender.app.stages.drop_blocked import drop_blocked
 from services.blender.app.stages.drop_seen import drop_seen
 from services.blender.app.stages.find_session import FindSession
@@ -64,7 +65,7 @@ class FeedPipelines:
 
 
 def feed_pipelines(
-    peers: Peers, memory: Memory, *, clock: Clock, session_timeout_s: float, metrics: Metrics
+    peers: Peers, memory: Memory, slates: SlateLoop, *, clock: Clock, session_timeout_s: float, metrics: Metrics
 ) -> FeedPipelines:
     """The whole feed."""
     admit = Admit(peers.admitter)
@@ -80,7 +81,7 @@ def feed_pipelines(
     drop = [stage(drop_seen).even_late(), stage(drop_blocked).even_late()]
     keep_session = stage(KeepSession(peers.sessions), component="valkey").within(session_timeout_s, share=SESSION_SHARE)
     place = [
-        stage(diversify_and_space).even_late().or_else(relevance_order),
+        stage(DiversifyAndSpace(slates)).even_late().or_else(relevance_order),
         stage(cut_page).even_late(),
         keep_session.or_skip(level="session_not_kept"),
     ]

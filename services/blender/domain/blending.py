@@ -10,7 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chassis.errors import Invalid
-from services.blender.domain.diversity import Diversity, NoDiversity, SpectrumWindow
+from services.blender.domain.diversity.features import Rows, nothing_known, of_vectors
+from services.blender.domain.diversity.strategies import STRATEGIES, DiversityPlan, Strategy
+from services.blender.domain.greedy import Greedy
 from services.blender.domain.slate import Slate, fill
 
 MAX_CANDIDATES = 20_000
@@ -19,7 +21,7 @@ MAX_WINDOW = 100
 MAX_WEIGHT = 100.0
 MAX_DIMENSIONS = 4_096
 DEFAULT_WINDOW = 8
-STRATEGIES = ("ssd", "none")
+DEFAULT_STRATEGY: Strategy = "ssd"
 
 Floating = NDArray[np.floating]
 
@@ -38,18 +40,18 @@ class BlendInput:
     tail_KD: Floating
 
 
-def blend(given: BlendInput) -> Slate:
+def blend(given: BlendInput, loop: Greedy) -> Slate:
     """Raises: Invalid naming the field at fault."""
     check(given)
-    return fill(given.relevance_N.astype(np.float64), _diversity(given), given.diversity_weight, [], given.slate_size)
+    strategy = next((each for each in STRATEGIES if each == given.strategy), DEFAULT_STRATEGY)
+    plan = DiversityPlan(strategy, given.diversity_weight, given.window or DEFAULT_WINDOW)
+    return fill(given.relevance_N.astype(np.float64), _rows(given, plan), plan, [], given.slate_size, loop=loop)
 
 
-def _diversity(given: BlendInput) -> Diversity:
-    if given.strategy == "none" or not len(given.ids):
-        return NoDiversity(len(given.ids))
-    spectrum = SpectrumWindow(given.vectors_ND, given.window or DEFAULT_WINDOW)
-    spectrum.place_tail(given.tail_KD)
-    return spectrum
+def _rows(given: BlendInput, plan: DiversityPlan) -> Rows:
+    if plan.is_off or not len(given.ids):
+        return nothing_known(len(given.ids))
+    return of_vectors(np.concatenate([given.vectors_ND, given.tail_KD]) if len(given.tail_KD) else given.vectors_ND)
 
 
 def check(given: BlendInput) -> None:

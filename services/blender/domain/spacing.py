@@ -1,6 +1,7 @@
 """Soft spacing: a candidate loses utility for each of its like that stands close before it. Nothing is filtered.
 
-Shapes: N candidates, C classes, S slots that the longest class looks back.
+Shapes: N candidates, C classes, L levels of a code, K columns of codes over all classes and levels, S slots that the
+longest class looks back, I ids of codes over all columns.
 """
 
 from collections.abc import Sequence
@@ -13,25 +14,33 @@ from numpy.typing import NDArray
 from services.blender.domain.relevance import Floats
 
 NOT_A_MEMBER = -1
+NO_ID = 0
 Kernel = Literal["inverse", "exponential", "step"]
+Codes = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
 class SpacingRule:
     """One class over the candidates of one slate.
 
-    `codes_N` is equal for pins that should stand apart and `NOT_A_MEMBER` where the class does not apply;
+    `codes_N` is equal for pins that should stand apart and `NOT_A_MEMBER` where the class does not apply. With levels,
+    [N, L], pins are alike by max(0, lcp / L - threshold), lcp = levels that two codes share from the first on.
     `tail_codes` are those of the items placed before, oldest first. `penalty` is in standard deviations of relevance.
+    `num_free` like pins may stand in the window before any penalty counts. A member pays `penalty` for each of the
+    first `first_slot` slots it would stand in.
     """
 
     name: str
-    codes_N: NDArray[np.int64]
-    tail_codes: Sequence[int]
+    codes_N: Codes
+    tail_codes: Sequence[int] | Sequence[Sequence[int]]
     penalty: float
     window: int
     kernel: Kernel = "inverse"
     decay: float = 3.0
     is_dry_run: bool = False
+    threshold: float = 0.0
+    num_free: int = 0
+    first_slot: int = 0
 
     def weights(self) -> Floats:
         """Penalty at distance 1, 2, .. window."""
@@ -43,57 +52,117 @@ class SpacingRule:
         }
         return self.penalty * by_kernel[self.kernel]
 
+    def most(self) -> float:
+        """More than this a pin never loses to the class."""
+        return float(self.weights().sum()) + (self.penalty if self.first_slot else 0.0)
+
+
+@dataclass(frozen=True)
+class _Column:
+    """Prefixes of one length of the codes of one class, as ids from 1 on; `NO_ID` = not a member."""
+
+    class_number: int
+    id_N: Codes
+    tail_ids: Codes
+    gain: float  # likeness that this level adds
+    num_ids: int
+
 
 class SpacingWindow:
-    """What stood in the last slots, and what each candidate would lose in the next one."""
+    """What stood in the last slots, and what each candidate would lose in the next one.
 
-    def __init__(self, rules: Sequence[SpacingRule], num_candidates: int) -> None:
-        self.names = [rule.name for rule in rules]
+    Candidate i is row `index_N[i]` of the rules. All is looked up in one table of what each code costs in a slot.
+    """
+
+    def __init__(self, rules: Sequence[SpacingRule], index_N: NDArray[np.intp]) -> None:
+        self.dry_runs = [number for number, rule in enumerate(rules) if rule.is_dry_run]
+        self.most_dry_penalty = max((rules[number].most() for number in self.dry_runs), default=0.0)
+        columns = [column for number, rule in enumerate(rules) for column in _columns(number, rule)]
         num_slots = max((rule.window for rule in rules), default=0)
-        self._codes_CN: NDArray[np.int64] = (
-            np.stack([rule.codes_N for rule in rules]) if rules else np.zeros((0, num_candidates), dtype=np.int64)
-        )
-        self._is_like_SCN = np.zeros((num_slots, len(rules), num_candidates))
-        self._weights_SC: Floats = np.zeros((num_slots, len(rules)))
-        for column, rule in enumerate(rules):
-            self._weights_SC[: rule.window, column] = rule.weights()
-        self._is_applied_C = np.array([not rule.is_dry_run for rule in rules], dtype=np.float64)
+        self.class_K: Codes = np.array([column.class_number for column in columns], dtype=np.int64)
+        self.id_KN: Codes = np.zeros((len(columns), len(index_N)), dtype=np.int64)
+        self.penalty_SK: Floats = np.zeros((num_slots, len(columns)))  # at distance 1, 2, ...
+        self.placed_SK: Codes = np.zeros((num_slots, len(columns)), dtype=np.int64)  # the newest first
+        self.num_ids = 1 + sum(column.num_ids for column in columns)
+        self.num_free_I: Codes = np.zeros(self.num_ids, dtype=np.int64)
+        self.first_slot_I: Codes = np.zeros(self.num_ids, dtype=np.int64)
+        self.first_penalty_I: Floats = np.zeros(self.num_ids)
+        offset = 0
+        for k, column in enumerate(columns):
+            rule = rules[column.class_number]
+            self.id_KN[k] = _shifted(column.id_N[index_N], offset)
+            self.penalty_SK[: rule.window, k] = rule.weights() * column.gain
+            tail = _shifted(column.tail_ids, offset)[::-1][:num_slots]
+            self.placed_SK[: len(tail), k] = tail
+            own = slice(offset + 1, offset + 1 + column.num_ids)
+            self.num_free_I[own], self.first_slot_I[own] = rule.num_free, rule.first_slot
+            self.first_penalty_I[own] = rule.penalty * column.gain
+            offset += column.num_ids
+        self._is_limited = bool(self.num_free_I.any())
+        self._last_first_slot = int(self.first_slot_I.max())
+        self._rows_of_class = [np.flatnonzero(self.class_K == number) for number in range(len(rules))]
+        is_applied_K = np.array([not rules[number].is_dry_run for number in self.class_K], dtype=np.bool_)
+        self._applied_KN = self.id_KN if is_applied_K.all() else self.id_KN[is_applied_K]
+        self._is_dry_C = np.array([rule.is_dry_run for rule in rules], dtype=np.bool_)
+        self._flat_penalty = self.penalty_SK.ravel()
         self._slot = 0
-        self._zeros_N: Floats = np.zeros(num_candidates)
-        for codes_C in zip(*(rule.tail_codes for rule in rules), strict=True):
-            self._push(np.array(codes_C, dtype=np.int64))
+        self._cost_I = self._cost()
 
-    def penalty_N(self) -> Floats:
-        """Utility that each candidate would lose in the next slot, over all classes that are not dry runs."""
-        if not len(self._codes_CN) or not len(self._weights_SC):
-            return self._zeros_N
-        weights_SC = self._by_slot_SC() * self._is_applied_C
-        result_N: Floats = weights_SC.ravel() @ self._is_like_SCN.reshape(weights_SC.size, -1)
-        return result_N
+    def penalty(self, start: int, stop: int, out: Floats) -> None:
+        """Utility that these candidates would lose in the next slot, over all classes that are not dry runs."""
+        self._cost_I.take(self._applied_KN[:, start:stop]).sum(axis=0, out=out)
 
-    def penalty_by_class_C(self, index: int) -> Floats:
-        """What candidate `index` would lose to each class in the next slot; nothing to a dry run."""
-        lost_C: Floats = (self._by_slot_SC() * self._is_like_SCN[:, :, index]).sum(axis=0)
-        return lost_C * self._is_applied_C
+    def penalty_by_class_C(self, candidate: int) -> Floats:
+        """What a candidate would lose to each class in the next slot; nothing to a dry run."""
+        cost_K = self._cost_I[self.id_KN[:, candidate]]
+        lost_C = np.bincount(self.class_K, weights=cost_K, minlength=len(self._is_dry_C))
+        return np.where(self._is_dry_C, 0.0, lost_C)
 
-    def dry_penalty_N(self, column: int) -> Floats:
-        """What a dry-run class would take from each candidate in the next slot."""
-        lost_N: Floats = self._by_slot_SC()[:, column] @ self._is_like_SCN[:, column, :]
-        return lost_N
+    def dry_penalty(self, class_number: int, start: int, stop: int) -> Floats:
+        """What a dry-run class would take from these candidates in the next slot."""
+        rows = self._rows_of_class[class_number]
+        lost: Floats = self._cost_I[self.id_KN[rows, start:stop]].sum(axis=0)
+        return lost
 
-    def place(self, index: int) -> None:
-        """Candidate `index` takes the next slot."""
-        self._push(self._codes_CN[:, index])
+    def place(self, candidate: int) -> None:
+        """A candidate takes the next slot."""
+        if len(self.placed_SK):
+            self.placed_SK[1:] = self.placed_SK[:-1]
+            self.placed_SK[0] = self.id_KN[:, candidate]
+            self._slot += 1
+            self._cost_I = self._cost()
 
-    def _by_slot_SC(self) -> Floats:
-        """Weights in the order of the ring: the slot written last is at distance 1."""
-        num_slots = len(self._weights_SC)
-        distance_S = (self._slot - 1 - np.arange(num_slots)) % num_slots
-        return self._weights_SC[distance_S]
+    def _cost(self) -> Floats:
+        """Of a pin with each id in the next slot."""
+        placed = self.placed_SK.ravel()
+        cost_I: Floats = np.asarray(np.bincount(placed, self._flat_penalty, self.num_ids), dtype=np.float64)
+        if self._is_limited:
+            counted = placed[(self.penalty_SK > 0.0).ravel()]
+            cost_I[np.bincount(counted, minlength=self.num_ids) < self.num_free_I] = 0.0
+        if self._slot < self._last_first_slot:
+            cost_I += self.first_penalty_I * (self._slot < self.first_slot_I)
+        cost_I[NO_ID] = 0.0
+        return cost_I
 
-    def _push(self, codes_C: NDArray[np.int64]) -> None:
-        if not len(self._weights_SC):
-            return
-        is_like_CN = (self._codes_CN == codes_C[:, None]) & (codes_C != NOT_A_MEMBER)[:, None]
-        self._is_like_SCN[self._slot] = is_like_CN
-        self._slot = (self._slot + 1) % len(self._weights_SC)
+
+def _shifted(id_N: Codes, offset: int) -> Codes:
+    return np.where(id_N == NO_ID, NO_ID, id_N + offset)
+
+
+def _columns(number: int, rule: SpacingRule) -> list[_Column]:
+    num = len(rule.codes_N)
+    num_levels = rule.codes_N.shape[1] if rule.codes_N.ndim > 1 else 1
+    tail = np.asarray(rule.tail_codes, dtype=np.int64).reshape(len(rule.tail_codes), num_levels)
+    codes_ML = np.concatenate([rule.codes_N.reshape(num, num_levels), tail])
+    likeness = np.maximum(0.0, np.arange(num_levels + 1) / num_levels - rule.threshold) if num_levels > 1 else (0, 1)
+    columns = []
+    prefix_M: Codes = np.zeros(len(codes_ML), dtype=np.int64)
+    goes_on_M = np.ones(len(codes_ML), dtype=np.bool_)
+    for level, gain in enumerate(np.diff(likeness).tolist()):
+        goes_on_M = goes_on_M & (codes_ML[:, level] != NOT_A_MEMBER)
+        found, code_M = np.unique(codes_ML[:, level], return_inverse=True)
+        found, prefix_M = np.unique(prefix_M * len(found) + code_M, return_inverse=True)
+        if gain > 0.0:
+            id_M = np.where(goes_on_M, prefix_M + 1, NO_ID)
+            columns.append(_Column(number, id_M[:num], id_M[num:], float(gain), len(found)))
+    return columns

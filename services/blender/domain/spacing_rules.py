@@ -18,9 +18,13 @@ def applicable(classes: Mapping[str, SpacingClass], surface: str) -> list[Spacin
 
 
 def rules_for(
-    classes: Sequence[SpacingClass], features: PinFeatures, pin_ids: Sequence[str], tail_pin_ids: Sequence[str]
+    classes: Sequence[SpacingClass],
+    features: PinFeatures,
+    pin_ids: Sequence[str],
+    tail_pin_ids: Sequence[str],
+    position: int,
 ) -> list[SpacingRule]:
-    """One rule per class; a pin that nothing is known of is in no class."""
+    """One rule per class, for a slate that begins at `position`; a pin that nothing is known of is in no class."""
     rows = features.rows_of([*tail_pin_ids, *pin_ids])
     rules = []
     for each in classes:
@@ -35,6 +39,8 @@ def rules_for(
                 kernel=each.kernel,
                 decay=each.decay,
                 is_dry_run=each.is_dry_run,
+                num_free=each.num_free,
+                first_slot=max(0, each.first_slot - position),
             )
         )
     return rules

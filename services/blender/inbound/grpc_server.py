@@ -12,7 +12,7 @@ from protos.blender.v1 import blender_pb2_grpc as rpc
 from protos.common.v1 import common_pb2 as common
 from protos.ranker.v1 import ranker_pb2 as ranker
 from protos.tensors import tensor_to_numpy
-from services.blender.app.blend_slate import blend_slate
+from services.blender.app.blend_slate import BlendSlate
 from services.blender.app.explain_feed import ExplainFeed
 from services.blender.app.feed_page import FeedPage
 from services.blender.app.get_feed import GetFeed
@@ -69,6 +69,9 @@ class FeedServicer(rpc.FeedServiceServicer):
 class BlendServicer(rpc.BlendServiceServicer):
     """The pure slate step."""
 
+    def __init__(self, blend_slate: BlendSlate) -> None:
+        self._blend_slate = blend_slate
+
     async def Blend(
         self,
         request: pb.BlendRequest,
@@ -76,7 +79,7 @@ class BlendServicer(rpc.BlendServiceServicer):
     ) -> pb.BlendResponse:
         """Picks for the given candidates."""
         ids = list(request.ids)
-        slate = await blend_slate(
+        slate = await self._blend_slate(
             BlendInput(
                 ids=ids,
                 relevance_N=_array(request.relevance, num_axes=1),

@@ -41,6 +41,17 @@ async def test_without_diversity_the_order_is_that_of_relevance(blender: Running
     assert list((await blender.blend(request(diversity_weight=0.0))).ids) == expected
 
 
+@pytest.mark.parametrize("strategy", ["ssd_spectral", "dpp", "mmr"])
+async def test_other_strategies_differ_from_relevance_and_keep_the_best_first(
+    blender: RunningBlender, strategy: str
+) -> None:
+    ids = list((await blender.blend(request(strategy=strategy, diversity_weight=2.0))).ids)
+    by_relevance = [f"id-{pick}" for pick in np.argsort(-RELEVANCE)[:20]]
+    assert ids[0] == by_relevance[0]
+    assert ids != by_relevance
+    assert len(set(ids)) == 20
+
+
 async def test_a_slate_larger_than_the_pool_is_the_pool(blender: RunningBlender) -> None:
     assert len((await blender.blend(request(slate_size=1_000))).ids) == 40
 

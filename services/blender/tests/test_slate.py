@@ -1,19 +1,47 @@
 """The slate: nothing lost, nothing twice, NaN never wins, picks equal to the slow reference."""
 
 import itertools
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.blender.domain.diversity import NoDiversity, SpectrumWindow
+from services.blender.domain.diversity.features import of_vectors
+from services.blender.domain.diversity.strategies import STRATEGIES, DiversityPlan, Strategy
+from services.blender.domain.greedy import Greedy, greedy
 from services.blender.domain.relevance import NEVER_WINS, normalise
-from services.blender.domain.slate import DIVERSITY, fill
+from services.blender.domain.slate import DIVERSITY, Slate, fill
+from services.blender.domain.slate_compiled import greedy_ssd
 from services.blender.domain.spacing import NOT_A_MEMBER, Kernel, SpacingRule
 from services.blender.tests.slow_reference import ssd_picks
 
 SEEDS = st.integers(0, 2**32 - 1)
+LOOPS = st.sampled_from([greedy, greedy_ssd])
+
+
+def slate_of(
+    relevance: np.ndarray,
+    vectors: np.ndarray,
+    plan: DiversityPlan,
+    num_slots: int,
+    *,
+    tail: np.ndarray | None = None,
+    rules: Sequence[SpacingRule] = (),
+    loop: Greedy = greedy,
+) -> Slate:
+    rows = of_vectors(vectors if tail is None else np.concatenate([vectors, tail]))
+    return fill(relevance, rows, plan, rules, num_slots, loop=loop)
+
+
+def spaced(relevance: np.ndarray, rules: Sequence[SpacingRule], num_slots: int) -> Slate:
+    """Without diversity."""
+    return slate_of(relevance, np.zeros((len(relevance), 1)), DiversityPlan("none"), num_slots, rules=rules)
+
+
+def ssd(gamma: float, window: int = 8) -> DiversityPlan:
+    return DiversityPlan("ssd", gamma, window)
 
 
 def random_vectors(rng: np.random.Generator, num: int, dimensions: int) -> np.ndarray:
@@ -37,32 +65,48 @@ def random_rules(rng: np.random.Generator, num: int, num_tail: int) -> list[Spac
             window=int(rng.integers(1, 12)),
             kernel=kernels[index % 3],
             is_dry_run=index == 3,
+            num_free=int(rng.integers(0, 3)) if index == 1 else 0,
+            first_slot=int(rng.integers(0, 9)) if index == 2 else 0,
         )
         for index in range(int(rng.integers(0, 5)))
     ]
 
 
 @settings(max_examples=300, deadline=None)
-@given(seed=SEEDS, num=st.integers(0, 60), num_slots=st.integers(0, 70), window=st.integers(1, 12))
+@given(
+    seed=SEEDS,
+    num=st.integers(0, 60),
+    num_slots=st.integers(0, 70),
+    window=st.integers(1, 12),
+    strategy=st.sampled_from(STRATEGIES),
+    loop=LOOPS,
+)
 def test_any_slate_is_whole_without_repeats_and_prefers_finite_scores(
-    seed: int, num: int, num_slots: int, window: int
+    seed: int, num: int, num_slots: int, window: int, strategy: Strategy, loop: Greedy
 ) -> None:
     rng = np.random.default_rng(seed)
     relevance = rng.normal(size=num) * 10.0 ** rng.integers(-6, 300 if seed % 7 == 0 else 6)
     relevance[rng.random(num) < 0.2] = rng.choice([np.nan, np.inf, -np.inf])
     vectors = random_vectors(rng, num, 5) if num else np.zeros((0, 5))
     vectors[rng.random(num) < 0.1] = rng.choice([0.0, np.nan, np.inf])
-    spectrum = SpectrumWindow(vectors, window)
-    spectrum.place_tail(rng.normal(size=(3, 5)))
+    plan = DiversityPlan(strategy, float(rng.uniform(0, 2)), window)
 
-    slate = fill(relevance, spectrum, float(rng.uniform(0, 2)), random_rules(rng, num, 3), num_slots)
+    slate = slate_of(
+        relevance,
+        vectors,
+        plan,
+        num_slots,
+        tail=rng.normal(size=(3, 5)),
+        rules=random_rules(rng, num, 3),
+        loop=loop,
+    )
 
     picks = slate.order_T.tolist()
     assert len(picks) == min(num, num_slots) == len(set(picks)) == len(slate.moved_by)
     is_finite = [bool(np.isfinite(relevance[pick])) for pick in picks]
     assert is_finite == sorted(is_finite, reverse=True), "a score that is not finite stands before a finite one"
     assert np.isfinite(slate.bonus_T).all() and np.isfinite(slate.penalty_T).all()
-    assert (slate.penalty_T >= 0).all() and (slate.bonus_T >= 0).all()
+    assert (slate.penalty_T >= 0).all() and (strategy == "dpp" or (slate.bonus_T >= -1e-9).all())
 
 
 @settings(max_examples=200, deadline=None)
@@ -72,15 +116,16 @@ def test_any_slate_is_whole_without_repeats_and_prefers_finite_scores(
     num_tail=st.integers(0, 12),
     window=st.integers(1, 10),
     gamma=st.sampled_from([0.0, 0.1, 0.25, 1.0, 5.0]),
+    loop=LOOPS,
 )
-def test_picks_equal_the_residual_form(seed: int, num: int, num_tail: int, window: int, gamma: float) -> None:
+def test_picks_equal_the_residual_form(
+    seed: int, num: int, num_tail: int, window: int, gamma: float, loop: Greedy
+) -> None:
     rng = np.random.default_rng(seed)
     vectors, tail = random_vectors(rng, num, 6), rng.normal(size=(num_tail, 6))
     relevance = np.round(rng.normal(size=num), 1)  # many ties
-    spectrum = SpectrumWindow(vectors, window)
-    spectrum.place_tail(tail)
 
-    slate = fill(relevance, spectrum, gamma, [], num)
+    slate = slate_of(relevance, vectors, ssd(gamma, window), num, tail=tail, loop=loop)
 
     assert slate.order_T.tolist() == ssd_picks(relevance, vectors, gamma, window, num, tail)
 
@@ -89,57 +134,54 @@ def test_picks_equal_the_residual_form_at_the_size_of_a_feed() -> None:
     rng = np.random.default_rng(7)
     vectors = random_vectors(rng, 500, 64).astype(np.float32)
     relevance = rng.normal(size=500)
-    slate = fill(relevance, SpectrumWindow(vectors, 8), 0.25, [], 100)
+    slate = slate_of(relevance, vectors, ssd(0.25), 100)
     assert slate.order_T.tolist() == ssd_picks(relevance, vectors, 0.25, 8, 100)
 
 
 def test_the_reference_notices_a_window_that_is_off_by_one() -> None:
     rng = np.random.default_rng(1)
     vectors, relevance = random_vectors(rng, 40, 6), rng.normal(size=40)
-    fast = fill(relevance, SpectrumWindow(vectors, 5), 1.0, [], 40).order_T.tolist()
+    fast = slate_of(relevance, vectors, ssd(1.0, 5), 40).order_T.tolist()
     assert fast != ssd_picks(relevance, vectors, 1.0, 4, 40)
 
 
 def test_equal_vectors_and_equal_scores_keep_their_order() -> None:
     vectors = np.ones((30, 8))
-    slate = fill(np.ones(30), SpectrumWindow(vectors, 8), 0.5, [], 30)
+    slate = slate_of(np.ones(30), vectors, ssd(0.5), 30)
     assert slate.order_T.tolist() == list(range(30))
     assert set(slate.moved_by) == {""}
 
 
 def test_equal_vectors_are_in_order_of_relevance() -> None:
     relevance = np.array([0.1, 0.9, 0.5, 0.9])
-    slate = fill(relevance, SpectrumWindow(np.ones((4, 3)), 8), 2.0, [], 4)
+    slate = slate_of(relevance, np.ones((4, 3)), ssd(2.0), 4)
     assert slate.order_T.tolist() == [1, 3, 2, 0]
 
 
 @pytest.mark.parametrize("num", [0, 1])
 def test_tiny_pools_are_served_whole(num: int) -> None:
-    assert fill(np.ones(num), SpectrumWindow(np.ones((num, 4)), 8), 0.5, [], 25).order_T.tolist() == list(range(num))
+    assert slate_of(np.ones(num), np.ones((num, 4)), ssd(0.5), 25).order_T.tolist() == list(range(num))
 
 
 def test_ten_thousand_candidates_are_fine() -> None:
     rng = np.random.default_rng(0)
     rules = random_rules(rng, 10_000, 0)
-    slate = fill(rng.normal(size=10_000), SpectrumWindow(rng.normal(size=(10_000, 16)), 8), 0.25, rules, 50)
+    slate = slate_of(rng.normal(size=10_000), rng.normal(size=(10_000, 16)), ssd(0.25), 50, rules=rules)
     assert len(set(slate.order_T.tolist())) == 50
 
 
 def test_diversity_separates_two_clusters_and_says_so() -> None:
     vectors = np.array([[1, 0], [1, 0], [1, 0], [0, 1]], dtype=np.float64)
-    slate = fill(np.array([1.0, 0.99, 0.98, 0.5]), SpectrumWindow(vectors, 8), 3.0, [], 4)
+    slate = slate_of(np.array([1.0, 0.99, 0.98, 0.5]), vectors, ssd(3.0), 4)
     assert slate.order_T.tolist() == [0, 3, 1, 2]
     assert slate.moved_by == ["", DIVERSITY, DIVERSITY, DIVERSITY]
 
 
 def test_the_tail_of_the_page_before_counts() -> None:
     vectors = np.array([[1, 0], [0, 1]], dtype=np.float64)
-    fresh = SpectrumWindow(vectors, 8)
-    after = SpectrumWindow(vectors, 8)
-    after.place_tail(np.array([[1.0, 0.0]]))
     relevance = np.array([0.6, 0.5])
-    assert fill(relevance, fresh, 4.0, [], 1).order_T.tolist() == [0]
-    assert fill(relevance, after, 4.0, [], 1).order_T.tolist() == [1]
+    assert slate_of(relevance, vectors, ssd(4.0), 1).order_T.tolist() == [0]
+    assert slate_of(relevance, vectors, ssd(4.0), 1, tail=vectors[:1]).order_T.tolist() == [1]
 
 
 def ads(
@@ -150,29 +192,54 @@ def ads(
 
 def test_spacing_spreads_a_class_and_names_it() -> None:
     rule = ads([0, 0, NOT_A_MEMBER, NOT_A_MEMBER], penalty=6.0)
-    slate = fill(np.array([4.0, 3.9, 3.0, 2.9]), NoDiversity(4), 0.0, [rule], 4)
+    slate = spaced(np.array([4.0, 3.9, 3.0, 2.9]), [rule], 4)
     assert slate.order_T.tolist() == [0, 2, 3, 1]
     assert slate.moved_by == ["", "ads", "ads", "ads"]
     assert slate.penalty_T[3] == pytest.approx(2.0)
 
 
 def test_only_members_make_a_full_slate_in_order_of_utility() -> None:
-    slate = fill(np.arange(20.0), NoDiversity(20), 0.0, [ads([0] * 20, window=10)], 20)
+    slate = spaced(np.arange(20.0), [ads([0] * 20, window=10)], 20)
     assert slate.order_T.tolist() == list(range(19, -1, -1))
     assert slate.penalty_T.max() == pytest.approx(2.0 * sum(1 / d for d in range(1, 11)))  # the bound 2.929 times λ
 
 
 def test_a_dry_run_moves_nothing_and_counts_what_it_would() -> None:
     rule = ads([0, 0, NOT_A_MEMBER, NOT_A_MEMBER], is_dry_run=True)
-    slate = fill(np.array([4.0, 3.9, 3.0, 2.9]), NoDiversity(4), 0.0, [rule], 4)
+    slate = spaced(np.array([4.0, 3.9, 3.0, 2.9]), [rule], 4)
     assert slate.order_T.tolist() == [0, 1, 2, 3]
     assert slate.penalty_T.max() == 0.0
     assert slate.dry_run_moves == {"ads": 1}
 
 
+def test_a_load_limit_costs_nothing_below_it() -> None:
+    rule = SpacingRule("ads", np.zeros(6, dtype=np.int64), (), 2.0, 4, kernel="step", num_free=2)
+    slate = spaced(np.arange(6.0), [rule], 6)
+    assert slate.penalty_T.tolist() == pytest.approx([0.0, 0.0, 4.0, 6.0, 8.0, 8.0])
+
+
+@pytest.mark.parametrize("loop", [greedy, greedy_ssd])
+def test_members_stand_behind_the_first_slot(loop: Greedy) -> None:
+    rule = SpacingRule("ads", np.array([0, NOT_A_MEMBER, NOT_A_MEMBER]), (), 9.0, 4, first_slot=2)
+    slate = fill(np.array([3.0, 2.0, 1.0]), of_vectors(np.eye(3)), DiversityPlan("ssd", 0.01), [rule], 3, loop=loop)
+    assert slate.order_T.tolist() == [1, 2, 0]
+    assert slate.moved_by == ["ads", "ads", "ads"]
+    assert slate.penalty_T.tolist() == [0.0, 0.0, 0.0]
+
+
+def test_the_nearer_two_code_paths_are_the_more_they_cost() -> None:
+    paths = np.array([[1, 1], [1, 1], [1, 2], [2, 1], [NOT_A_MEMBER, NOT_A_MEMBER]])
+    rule = SpacingRule("alike", paths, [[1, 1]], 1.0, 3, kernel="step", threshold=0.25)
+    slate = spaced(np.full(5, 0.5), [rule], 1)
+    assert slate.order_T.tolist() == [3]
+    for candidate, expected in enumerate([0.75, 0.75, 0.25, 0.0, 0.0]):
+        alone = np.where(np.arange(5) == candidate, 1_000.0, 0.0)
+        assert spaced(alone, [rule], 1).penalty_T.tolist() == pytest.approx([expected])
+
+
 def test_the_spacing_tail_counts() -> None:
     rule = ads([0, NOT_A_MEMBER], penalty=3.0, tail=(NOT_A_MEMBER, 0))
-    assert fill(np.array([1.0, 0.9]), NoDiversity(2), 0.0, [rule], 1).order_T.tolist() == [1]
+    assert spaced(np.array([1.0, 0.9]), [rule], 1).order_T.tolist() == [1]
 
 
 @settings(max_examples=100, deadline=None)
@@ -180,15 +247,17 @@ def test_the_spacing_tail_counts() -> None:
 def test_penalties_equal_the_formula(seed: int) -> None:
     rng = np.random.default_rng(seed)
     rules = [each for each in random_rules(rng, 25, 4) if not each.is_dry_run]
-    slate = fill(rng.normal(size=25), NoDiversity(25), 0.0, rules, 25)
+    slate = spaced(rng.normal(size=25), rules, 25)
     for slot, pick in enumerate(slate.order_T.tolist()):
         expected = 0.0
         for rule in rules:
             history = [*rule.tail_codes, *(int(rule.codes_N[other]) for other in slate.order_T[:slot])]
             own = int(rule.codes_N[pick])
-            for distance, weight in enumerate(rule.weights(), start=1):
-                is_like = distance <= len(history) and own != NOT_A_MEMBER and history[-distance] == own
-                expected += weight * is_like
+            if own == NOT_A_MEMBER:
+                continue
+            like = [weight for weight, code in zip(rule.weights(), reversed(history), strict=False) if code == own]
+            expected += sum(like) if len(like) >= rule.num_free else 0.0
+            expected += rule.penalty if slot < rule.first_slot else 0.0
         assert slate.penalty_T[slot] == pytest.approx(expected)
 
 
@@ -202,5 +271,5 @@ def test_z_scores_survive_huge_values_and_none_at_all() -> None:
 def test_the_same_input_gives_the_same_slate() -> None:
     rng = np.random.default_rng(3)
     vectors, relevance = random_vectors(rng, 100, 8), rng.normal(size=100)
-    slates = [fill(relevance, SpectrumWindow(vectors, 8), 0.5, [], 50).order_T.tolist() for _ in range(3)]
+    slates = [slate_of(relevance, vectors, ssd(0.5), 50).order_T.tolist() for _ in range(3)]
     assert all(a == b for a, b in itertools.pairwise(slates))

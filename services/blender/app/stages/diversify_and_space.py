@@ -7,25 +7,34 @@ import numpy as np
 
 from chassis.deadline import current_deadline
 from services.blender.app.feed_state import FeedState
+from services.blender.app.slate_loop import SlateLoop
 from services.blender.app.stages.rank import ask_features
-from services.blender.domain.diversity import SpectrumWindow
+from services.blender.domain.diversity.features import of_vectors
+from services.blender.domain.diversity.strategies import DiversityPlan
+from services.blender.domain.greedy import Greedy
 from services.blender.domain.pin_features import PinFeatures
 from services.blender.domain.served_feed import Outcome
 from services.blender.domain.slate import Slate, fill
 from services.blender.domain.spacing_rules import rules_for
 
-NAME = "diversify_and_space"
 WAIT_SHARE = 0.5  # of the time left, for features that are still on their way
 
 
-async def diversify_and_space(state: FeedState) -> FeedState:
+class DiversifyAndSpace:
     """One page of picks. Without features the order is that of relevance, and that is named."""
-    if not state.candidates:
-        return state
-    ask_features(state)
-    features, degradations = await state.prefetch.result(current_deadline(0.0).remaining_s() * WAIT_SHARE)
-    state = replace(state, features=features).degrade(*degradations)
-    return replace(state, picks=_outcomes(state, make_slate(state, features)))
+
+    name = "diversify_and_space"
+
+    def __init__(self, slates: SlateLoop) -> None:
+        self._slates = slates
+
+    async def __call__(self, state: FeedState) -> FeedState:
+        if not state.candidates:
+            return state
+        ask_features(state)
+        features, degradations = await state.prefetch.result(current_deadline(0.0).remaining_s() * WAIT_SHARE)
+        state = replace(state, features=features).degrade(*degradations)
+        return replace(state, picks=_outcomes(state, make_slate(state, features, self._slates.loop)))
 
 
 def relevance_order(state: FeedState) -> FeedState:
@@ -37,18 +46,18 @@ def relevance_order(state: FeedState) -> FeedState:
     return replace(state, picks=picks)
 
 
-def make_slate(state: FeedState, features: PinFeatures) -> Slate:
+def make_slate(state: FeedState, features: PinFeatures, loop: Greedy) -> Slate:
     """Pure: the picks for one page."""
     pin_ids = [each.pin_id for each in state.candidates]
     tail = [pin_id for pin_id in state.cursor.tail if pin_id in features.row_by_pin]
-    spectrum = SpectrumWindow(features.vectors_of(pin_ids), state.surface.diversity_window)
-    spectrum.place_tail(features.vectors_of(tail))
+    surface = state.surface
     return fill(
         np.array([each.score for each in state.candidates], dtype=np.float64),
-        spectrum,
-        state.surface.diversity_weight,
-        rules_for(state.spacing, features, pin_ids, tail),
+        of_vectors(features.vectors_of([*pin_ids, *tail])),
+        DiversityPlan(surface.diversity_strategy, surface.diversity_weight, surface.diversity_window),
+        rules_for(state.spacing, features, pin_ids, tail, state.cursor.position),
         state.request.page_size,
+        loop=loop,
     )
 
 

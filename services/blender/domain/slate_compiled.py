@@ -1,0 +1,244 @@
+"""The greedy loop of the slate for ssd, compiled: the picks of `greedy`, several times as fast.
+
+Needs numba. The first call in a process reads compiled code from numba's cache, or compiles for some ten seconds.
+
+Shapes: N candidates, M = N + tail items, E columns of the similarity rows, W bases, T picks; C, K, S and I as in
+`spacing`.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from services.blender.domain.diversity.features import TINY
+from services.blender.domain.diversity.ssd import ENOUGH_LEFT
+from services.blender.domain.diversity.unknown import MEMORY
+from services.blender.domain.greedy import Pool, greedy
+from services.blender.domain.picks import TIE, Indices, Picks, no_picks
+from services.blender.domain.relevance import Floats
+from services.blender.domain.spacing import NO_ID, SpacingWindow
+
+
+class _Given(NamedTuple):
+    relevance_N: Floats
+    index_N: Indices
+    rows_ME: Floats
+    own_M: Floats
+    id_KN: Indices
+    class_K: Indices
+    penalty_SK: Floats
+    num_free_I: Indices
+    first_slot_I: Indices
+    first_penalty_I: Floats
+    is_dry_C: NDArray[np.bool_]
+    weight: float
+    reach: float  # utility that a candidate may gain on another one by all but relevance
+
+
+class _State(NamedTuple):
+    base_N: Floats  # similarity with itself
+    squares_NW: Floats  # along each basis
+    bases_WE: Floats
+    placed_SK: Indices
+    cost_I: Floats
+    count_I: Indices
+    bonus_N: Floats
+    penalty_N: Floats
+    utility_N: Floats
+    is_placed_N: NDArray[np.bool_]
+    num_looked_at: Indices  # [1]: so many candidates have squares
+    mean_novelty: Floats  # [1]: what a candidate of which nothing is known counts as
+
+
+def greedy_ssd(pool: Pool, num_picks: int) -> Picks:
+    """As `greedy`, which does what is not ssd."""
+    if pool.plan.is_off or pool.plan.strategy != "ssd":
+        return greedy(pool, num_picks)
+    num, num_bases = len(pool.relevance_N), pool.plan.window - 1
+    spacing = SpacingWindow(pool.spacing, pool.index_N)
+    given = _Given(
+        pool.relevance_N,
+        pool.index_N.astype(np.int64),
+        pool.rows.rows_ME,
+        pool.rows.own_M,
+        spacing.id_KN,
+        spacing.class_K,
+        spacing.penalty_SK,
+        spacing.num_free_I,
+        spacing.first_slot_I,
+        spacing.first_penalty_I,
+        np.array([rule.is_dry_run for rule in pool.spacing], dtype=np.bool_),
+        pool.plan.weight,
+        pool.plan.weight + spacing.most_dry_penalty + TIE,
+    )
+    state = _State(
+        np.zeros(num),
+        np.zeros((num, num_bases)),
+        np.zeros((num_bases, pool.rows.rows_ME.shape[1])),
+        spacing.placed_SK,
+        np.zeros(spacing.num_ids),
+        np.zeros(spacing.num_ids, dtype=np.int64),
+        np.zeros(num),
+        np.zeros(num),
+        np.zeros(num),
+        np.zeros(num, dtype=np.bool_),
+        np.zeros(1, dtype=np.int64),
+        np.ones(1),
+    )
+    picks = no_picks(num_picks, len(pool.spacing))
+    _loop(given, state, picks)
+    return picks
+
+
+# Sums may be taken in any order: that is where the vector units come in. NaN never gets here.
+@njit(cache=True, nogil=True, fastmath={"reassoc", "contract", "nsz"})
+def _dot(a_E: Floats, b_E: Floats) -> float:
+    total = 0.0
+    for e in range(a_E.shape[0]):
+        total += a_E[e] * b_E[e]
+    return total
+
+
+@njit(cache=True, nogil=True)
+def _set_basis(bases_WE: Floats, slot: int, row_E: Floats, own: float) -> None:
+    """The part of a row that is orthogonal to all bases; see `SpectrumWindow`."""
+    residual_E = row_E.copy()
+    for _ in range(2):
+        reach_W = np.array([_dot(basis_E, residual_E) for basis_E in bases_WE])
+        for w in range(len(reach_W)):
+            residual_E -= reach_W[w] * bases_WE[w]
+        if _dot(residual_E, residual_E) >= ENOUGH_LEFT:
+            break
+    length = np.sqrt(_dot(residual_E, residual_E) + own)
+    bases_WE[slot] = residual_E / length if length > TINY else np.zeros_like(residual_E)
+
+
+@njit(cache=True, nogil=True)
+def _novelty(base: float, squares_W: Floats) -> float:
+    square = base - squares_W.sum()
+    return np.sqrt(square) if square >= TINY * TINY else 0.0
+
+
+@njit(cache=True, nogil=True)
+def _set_cost(given: _Given, state: _State, slot: int) -> None:
+    """Of a pin with each id in this slot; see `SpacingWindow`."""
+    state.cost_I[:] = 0.0
+    state.count_I[:] = 0
+    for s in range(state.placed_SK.shape[0]):
+        for k in range(state.placed_SK.shape[1]):
+            if given.penalty_SK[s, k] > 0.0:
+                state.cost_I[state.placed_SK[s, k]] += given.penalty_SK[s, k]
+                state.count_I[state.placed_SK[s, k]] += 1
+    for i in range(len(state.cost_I)):
+        if state.count_I[i] < given.num_free_I[i]:
+            state.cost_I[i] = 0.0
+        if slot < given.first_slot_I[i]:
+            state.cost_I[i] += given.first_penalty_I[i]
+    state.cost_I[NO_ID] = 0.0
+
+
+@njit(cache=True, nogil=True)
+def _penalty(given: _Given, state: _State, i: int) -> float:
+    """Over all classes that are not dry runs."""
+    total = 0.0
+    for k in range(given.id_KN.shape[0]):
+        if not given.is_dry_C[given.class_K[k]]:
+            total += state.cost_I[given.id_KN[k, i]]
+    return total
+
+
+@njit(cache=True, nogil=True)
+def _hardest_class(given: _Given, state: _State, i: int) -> int:
+    cost_C = np.zeros(len(given.is_dry_C))
+    for k in range(given.id_KN.shape[0]):
+        if not given.is_dry_C[given.class_K[k]]:
+            cost_C[given.class_K[k]] += state.cost_I[given.id_KN[k, i]]
+    return int(cost_C.argmax())
+
+
+@njit(cache=True, nogil=True)
+def _first_best(given: _Given, utility: Floats) -> int:
+    least, best = utility.max() - TIE, -1
+    for i in range(len(utility)):
+        if utility[i] >= least and (best < 0 or given.index_N[i] < given.index_N[best]):
+            best = i
+    return best
+
+
+@njit(cache=True, nogil=True)
+def _count_dry_moves(given: _Given, state: _State, utility: Floats, chosen: int, dry_moves_C: Indices) -> None:
+    for c in range(len(dry_moves_C)):
+        if given.is_dry_C[c]:
+            dry_utility = utility.copy()
+            for k in range(given.id_KN.shape[0]):
+                if given.class_K[k] == c:
+                    for i in range(len(utility)):
+                        dry_utility[i] -= state.cost_I[given.id_KN[k, i]]
+            dry_moves_C[c] += _first_best(given, dry_utility) != chosen
+
+
+@njit(cache=True, nogil=True)
+def _look(given: _Given, state: _State, first_free: int) -> int:
+    """Utilities of all that could win this slot; how many candidates that is, from the first on."""
+    best, running = -np.inf, 0
+    for i in range(len(given.relevance_N)):
+        if i > first_free and given.relevance_N[i] + given.reach < best:
+            break
+        running = i + 1
+        if i >= state.num_looked_at[0]:
+            row_E = given.rows_ME[given.index_N[i]]
+            state.base_N[i] = _dot(row_E, row_E) + given.own_M[given.index_N[i]]
+            for w in range(len(state.bases_WE)):
+                state.squares_NW[i, w] = _dot(state.bases_WE[w], row_E) ** 2
+            state.num_looked_at[0] = running
+        is_known = state.base_N[i] > 0.0
+        novelty = _novelty(state.base_N[i], state.squares_NW[i]) if is_known else state.mean_novelty[0]
+        state.bonus_N[i] = given.weight * novelty
+        state.penalty_N[i] = _penalty(given, state, i)
+        state.utility_N[i] = given.relevance_N[i] + state.bonus_N[i] - state.penalty_N[i]
+        if state.is_placed_N[i]:
+            state.utility_N[i] = -np.inf
+        best = max(best, state.utility_N[i])
+    return running
+
+
+@njit(cache=True, nogil=True)
+def _place(given: _Given, state: _State, slot: int, chosen: int) -> None:
+    if state.base_N[chosen] > 0.0:
+        novelty = _novelty(state.base_N[chosen], state.squares_NW[chosen])
+        state.mean_novelty[0] = MEMORY * state.mean_novelty[0] + (1.0 - MEMORY) * novelty
+    state.is_placed_N[chosen] = True
+    if len(state.placed_SK):
+        state.placed_SK[1:] = state.placed_SK[:-1].copy()
+        state.placed_SK[0] = given.id_KN[:, chosen]
+    if len(state.bases_WE):
+        row = given.index_N[chosen]
+        _set_basis(state.bases_WE, slot % len(state.bases_WE), given.rows_ME[row], given.own_M[row])
+        basis_E = state.bases_WE[slot % len(state.bases_WE)]
+        for i in range(state.num_looked_at[0]):
+            state.squares_NW[i, slot % len(state.bases_WE)] = _dot(basis_E, given.rows_ME[given.index_N[i]]) ** 2
+
+
+@njit(cache=True, nogil=True)
+def _loop(given: _Given, state: _State, out: Picks) -> None:
+    num_tail = len(given.own_M) - len(given.relevance_N)
+    for k in range(num_tail):
+        row = len(given.relevance_N) + k
+        if len(state.bases_WE):
+            _set_basis(state.bases_WE, k % len(state.bases_WE), given.rows_ME[row], given.own_M[row])
+    first_free = 0
+    for t in range(len(out.pick_T)):
+        while state.is_placed_N[first_free]:
+            first_free += 1
+        _set_cost(given, state, t)
+        utility = state.utility_N[: _look(given, state, first_free)]
+        chosen = _first_best(given, utility)
+        _count_dry_moves(given, state, utility, chosen, out.dry_moves_C)
+        out.pick_T[t], out.bonus_T[t], out.penalty_T[t] = chosen, state.bonus_N[chosen], state.penalty_N[chosen]
+        out.passed_T[t] = first_free
+        out.passed_bonus_T[t], out.passed_penalty_T[t] = state.bonus_N[first_free], state.penalty_N[first_free]
+        if chosen != first_free and len(given.is_dry_C):
+            out.passed_class_T[t] = _hardest_class(given, state, first_free)
+        _place(given, state, num_tail + t, chosen)
