@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from bench import engine, feed_latency, freshness, machine, online_store, training_rows, two_tower_training
+from bench import engine, feed_latency, freshness, machine, online_store, slate, training_rows, two_tower_training
 from e2e.house import House
 
 RESULTS = Path(__file__).parent / "results"
@@ -18,6 +18,7 @@ OF_HOUSE = {"feed": feed_latency.measure, "freshness": freshness.measure}
 ALONE = {
     "engine": engine.measure,
     "online_store": online_store.measure,
+    "slate": slate.measure,
     "training_rows": training_rows.measure,
     "two_tower_training": two_tower_training.measure,
 }
