@@ -72,7 +72,7 @@ def expressions(path: Path) -> list[tuple[str, str]]:
 
 
 def test_there_is_one_dashboard_per_reader_and_rules_for_every_promise() -> None:
-    assert [path.stem for path in DASHBOARDS] == ["pipeline", "sequences", "serving"]
+    assert [path.stem for path in DASHBOARDS] == ["feeds", "pipeline", "sequences", "serving"]
     rules = [rule for path in ALERTS for group in yaml.safe_load(path.read_text())["groups"] for rule in group["rules"]]
     assert {rule["labels"]["slo"] for rule in rules} >= PROMISES
 

@@ -3,19 +3,15 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-import numpy as np
-
 from chassis.deadline import current_deadline
 from services.blender.app.feed_state import FeedState
 from services.blender.app.slate_loop import SlateLoop
 from services.blender.app.stages.rank import ask_features
-from services.blender.domain.diversity.features import of_vectors
-from services.blender.domain.diversity.strategies import DiversityPlan
 from services.blender.domain.greedy import Greedy
+from services.blender.domain.page_slate import page_slate
 from services.blender.domain.pin_features import PinFeatures
 from services.blender.domain.served_feed import Outcome
-from services.blender.domain.slate import Slate, fill
-from services.blender.domain.spacing_rules import rules_for
+from services.blender.domain.slate import Slate
 
 WAIT_SHARE = 0.5  # of the time left, for features that are still on their way
 
@@ -48,15 +44,14 @@ def relevance_order(state: FeedState) -> FeedState:
 
 def make_slate(state: FeedState, features: PinFeatures, loop: Greedy) -> Slate:
     """Pure: the picks for one page."""
-    pin_ids = [each.pin_id for each in state.candidates]
-    tail = [pin_id for pin_id in state.cursor.tail if pin_id in features.row_by_pin]
-    surface = state.surface
-    return fill(
-        np.array([each.score for each in state.candidates], dtype=np.float64),
-        of_vectors(features.vectors_of([*pin_ids, *tail])),
-        DiversityPlan(surface.diversity_strategy, surface.diversity_weight, surface.diversity_window),
-        rules_for(state.spacing, features, pin_ids, tail, state.cursor.position),
+    return page_slate(
+        {each.pin_id: each.score for each in state.candidates},
+        features,
+        state.surface,
+        state.spacing,
         state.request.page_size,
+        tail=state.cursor.tail,
+        position=state.cursor.position,
         loop=loop,
     )
 
