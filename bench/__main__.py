@@ -10,12 +10,23 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from bench import engine, feed_latency, freshness, machine, online_store, slate, training_rows, two_tower_training
+from bench import (
+    dcat,
+    engine,
+    feed_latency,
+    freshness,
+    machine,
+    online_store,
+    slate,
+    training_rows,
+    two_tower_training,
+)
 from e2e.house import House
 
 RESULTS = Path(__file__).parent / "results"
 OF_HOUSE = {"feed": feed_latency.measure, "freshness": freshness.measure}
 ALONE = {
+    "dcat": dcat.measure,
     "engine": engine.measure,
     "online_store": online_store.measure,
     "slate": slate.measure,
