@@ -12,6 +12,7 @@ from typing import Any
 
 from bench import (
     dcat,
+    diversity,
     engine,
     feed_latency,
     freshness,
@@ -27,6 +28,7 @@ RESULTS = Path(__file__).parent / "results"
 OF_HOUSE = {"feed": feed_latency.measure, "freshness": freshness.measure}
 ALONE = {
     "dcat": dcat.measure,
+    "diversity": diversity.measure,
     "engine": engine.measure,
     "online_store": online_store.measure,
     "slate": slate.measure,
