@@ -52,7 +52,7 @@ async def tour(session: Session, home: Home, person: str, output: Output) -> Non
     trace = await _joined_trace(home, after.response.trace_id, publish_trace_id)
     say("\nThe trace of that feed, joined to the trace of the save:")
     say(draw(trace))
-    say(_next_commands(person, after, saved))
+    say(_next_commands(person, after, saved, session.endpoints.ports.page))
 
 
 async def _first_feed(session: Session, person: str) -> feed_client.Feed:
@@ -146,8 +146,9 @@ async def _joined_trace(home: Home, feed_trace_id: str, publish_trace_id: str) -
         await asyncio.sleep(0.2)
 
 
-def _next_commands(person: str, feed: feed_client.Feed, saved: str) -> str:
+def _next_commands(person: str, feed: feed_client.Feed, saved: str, page_port: int) -> str:
     return (
+        f"\nThe same as a page: http://127.0.0.1:{page_port}/?user={person}\n"
         "\nTry next:\n"
         f"  corkboard feed {person} --explain\n"
         f"  corkboard publish {person} save {feed.pin_ids[0]}\n"

@@ -26,7 +26,7 @@ DOWN_WITHIN_S = 45.0
 
 Brokers = Annotated[int, typer.Option(min=1, max=3, help="Kafka brokers, each in a rack of its own.")]
 Zones = Annotated[str, typer.Option(help="Availability zones, comma-separated: each gets its own services and Valkey.")]
-PortBase = Annotated[int, typer.Option(min=1100, max=60000, help="Services listen on this port plus 1 to 9.")]
+PortBase = Annotated[int, typer.Option(min=1100, max=60000, help="The page has this port, services it plus 1 to 9.")]
 Name = Annotated[str, typer.Argument(help="A process as `corkboard status` names it.")]
 
 

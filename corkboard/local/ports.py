@@ -42,5 +42,9 @@ class Ports:
         return self.base + 279 + ZONE_STEP * zone_index
 
     @property
+    def page(self) -> int:
+        return self.base
+
+    @property
     def otlp(self) -> int:
         return self.base + 217

@@ -14,7 +14,7 @@ from corkboard.local.ports import Ports
 from corkboard.local.process import ManagedProcess
 from corkboard.local.valkey_server import ValkeyServer
 
-OTLP_READY_WITHIN_S = 15.0
+OWN_READY_WITHIN_S = 15.0
 
 
 class Server(Protocol):
@@ -29,14 +29,14 @@ class Server(Protocol):
     def stop(self) -> None: ...
 
 
-class TraceReceiver:
-    """The OTLP receiver as a process of its own."""
+class OwnServer:
+    """A module of ours as a server: the trace receiver, the page."""
 
-    def __init__(self, home: Home, port: int) -> None:
+    def __init__(self, home: Home, name: str, module: str, port: int, arguments: Sequence[str]) -> None:
         self.address = f"127.0.0.1:{port}"
-        self._port = port
-        argv = [sys.executable, "-m", "corkboard.traces", "--port", str(port), "--database", str(home.traces)]
-        self._process = ManagedProcess("traces", argv, dict(os.environ), home.logs / "traces.log")
+        self._name, self._port = name, port
+        argv = [sys.executable, "-m", module, "--port", str(port), "--database", str(home.traces), *arguments]
+        self._process = ManagedProcess(name, argv, dict(os.environ), home.logs / f"{name}.log")
 
     @property
     def pid(self) -> int | None:
@@ -47,10 +47,10 @@ class TraceReceiver:
 
     def start(self) -> None:
         self._process.start()
-        give_up_s = time.monotonic() + OTLP_READY_WITHIN_S
-        while not probes.taken_ports([(self._port, "traces")]):
+        give_up_s = time.monotonic() + OWN_READY_WITHIN_S
+        while not probes.taken_ports([(self._port, self._name)]):
             if time.monotonic() > give_up_s or not self._process.is_running():
-                raise Unavailable(f"the trace receiver did not start:\n{self._process.log_tail()}")
+                raise Unavailable(f"{self._name} did not start:\n{self._process.log_tail()}")
             time.sleep(0.05)
 
     def stop(self) -> None:
@@ -58,7 +58,7 @@ class TraceReceiver:
 
 
 class Servers:
-    """All servers by name: `kafka-1`.. , `valkey-<zone>`, `traces`."""
+    """All servers by name: `kafka-1`.. , `valkey-<zone>`, `traces`, `page`."""
 
     def __init__(self, home: Home, ports: Ports, zones: Sequence[str], num_brokers: int) -> None:
         self._ports = ports
@@ -69,7 +69,8 @@ class Servers:
         self._valkeys = {
             zone: ValkeyServer(home.data / f"valkey-{zone}", ports.valkey(index)) for index, zone in enumerate(zones)
         }
-        self._traces = TraceReceiver(home, ports.otlp)
+        self._traces = OwnServer(home, "traces", "corkboard.traces", ports.otlp, [])
+        self._page = OwnServer(home, "page", "corkboard.page", ports.page, ["--port-base", str(ports.base)])
         self.by_name: dict[str, Server] = {}
 
     @property
@@ -91,6 +92,11 @@ class Servers:
     def start_otlp(self) -> None:
         self._start("traces", self._traces)
 
+    def start_page(self) -> str:
+        """Where to look; the services should be ready."""
+        self._start("page", self._page)
+        return f"http://{self._page.address}"
+
     def stop(self) -> None:
         """Stop what was started, last one first."""
         for server in reversed(list(self.by_name.values())):
@@ -104,7 +110,7 @@ class Servers:
             wanted += [(self._ports.kafka(index), f"kafka-{index + 1}") for index in range(self._num_brokers)]
         if valkey:
             wanted += [(self._ports.valkey(index), f"valkey-{zone}") for index, zone in enumerate(self._zones)]
-        return wanted + ([(self._ports.otlp, "traces")] if otlp else [])
+        return [*wanted, (self._ports.page, "page")] + ([(self._ports.otlp, "traces")] if otlp else [])
 
     def _start(self, name: str, server: Server) -> None:
         server.start()

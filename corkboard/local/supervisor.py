@@ -71,6 +71,8 @@ class Supervisor:
             self._say("topics and definitions")
             self._prepare(addresses.kafka, self._options.num_brokers)
             self._start_services(self._plan(addresses))
+            self._say(f"the page is at {self._servers.start_page()}")
+            self._write_run_file()
             self._ready = True
         except BaseException:
             self.stop()

@@ -19,7 +19,7 @@ from rich.console import Console
 from chassis.testing import eventually
 from corkboard.traces.receiver import MAX_QUEUED_BATCHES, TraceReceiver
 from corkboard.traces.store import SpanRow, TraceStore
-from corkboard.traces.waterfall import MAX_JOINED_TRACES, _in_tree_order, draw, join
+from corkboard.traces.waterfall import MAX_JOINED_TRACES, draw, in_tree_order, join
 
 
 @pytest.fixture
@@ -93,13 +93,13 @@ def test_only_the_newest_causes_are_joined(store: TraceStore) -> None:
 
 def test_a_waterfall_is_depth_first_in_order_of_start() -> None:
     spans = [span("t", 0), span("t", 1, parent="t-0"), span("t", 2, parent="t-0"), span("t", 3, parent="t-1")]
-    order = [(depth, found.span_id) for depth, found in _in_tree_order(spans)]
+    order = [(depth, found.span_id) for depth, found in in_tree_order(spans)]
     assert order == [(0, "t-0"), (1, "t-1"), (2, "t-3"), (1, "t-2")]
 
 
 def test_a_span_whose_parent_is_missing_is_drawn_as_a_root() -> None:
     spans = [span("t", 0), span("t", 1, "orphan", "never-exported"), span("t", 2, "child", "t-1")]
-    assert [(depth, found.span_id) for depth, found in _in_tree_order(spans)] == [(0, "t-0"), (0, "t-1"), (1, "t-2")]
+    assert [(depth, found.span_id) for depth, found in in_tree_order(spans)] == [(0, "t-0"), (0, "t-1"), (1, "t-2")]
 
 
 def test_a_waterfall_shows_every_span_once_and_its_joined_traces(store: TraceStore) -> None:

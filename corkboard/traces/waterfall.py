@@ -52,22 +52,28 @@ def _colours(services: Iterable[str]) -> dict[str, str]:
 
 
 def _one(spans: Sequence[SpanRow], title: str, colours: dict[str, str]) -> Table:
-    start_ns = min(span.start_ns for span in spans)
-    root_end_ns = min(spans, key=lambda span: span.start_ns).end_ns
-    total_ns = max(1, min(max(span.end_ns for span in spans), root_end_ns + MAX_TAIL_NS) - start_ns)
+    start_ns, total_ns = shown_window(spans)
     table = Table(title=f"{title} {spans[0].trace_id}", title_justify="left", box=None, pad_edge=False)
     for heading, options in (("service", {}), ("span", {"overflow": "fold"}), ("ms", {"justify": "right"}), ("", {})):
         table.add_column(heading, **options)  # type: ignore[arg-type]
-    for depth, span in _in_tree_order(spans):
+    for depth, span in in_tree_order(spans):
         colour = colours[span.service]
-        name = Text("  " * depth + _short(span.name), style="bold red" if span.status == "error" else "")
+        name = Text("  " * depth + short_name(span.name), style="bold red" if span.status == "error" else "")
         table.add_row(
             Text(span.service, style=colour), name, f"{span.duration_ms:.1f}", _bar(span, start_ns, total_ns, colour)
         )
     return table
 
 
-def _short(name: str) -> str:
+def shown_window(spans: Sequence[SpanRow]) -> tuple[int, int]:
+    """(start, length) of what a picture shows, nanoseconds: a long tail is cut off."""
+    start_ns = min(span.start_ns for span in spans)
+    root_end_ns = min(spans, key=lambda span: span.start_ns).end_ns
+    return start_ns, max(1, min(max(span.end_ns for span in spans), root_end_ns + MAX_TAIL_NS) - start_ns)
+
+
+def short_name(name: str) -> str:
+    """A span's name without what all names share."""
     return name.removeprefix("corkboard.").replace(" corkboard.", " ")
 
 
@@ -77,7 +83,7 @@ def _bar(span: SpanRow, start_ns: int, total_ns: int, colour: str) -> Text:
     return Text(" " * before + "━" * min(length, BAR_WIDTH - before or 1), style=colour)
 
 
-def _in_tree_order(spans: Sequence[SpanRow]) -> Iterator[tuple[int, SpanRow]]:
+def in_tree_order(spans: Sequence[SpanRow]) -> Iterator[tuple[int, SpanRow]]:
     """Depth first; a span whose parent was not exported stands as a root."""
     children: dict[str, list[SpanRow]] = {}
     ids = {span.span_id for span in spans}
