@@ -16,10 +16,11 @@ from chassis.errors import NotFound, Unavailable
 from corkboard.commands.output import Json, Output, table
 from corkboard.local.control import ask
 from corkboard.local.home import Home
+from corkboard.local.options import Options, parse_zones
 from corkboard.local.preparation import prepare
 from corkboard.local.process import end_by_pid
 from corkboard.local.run_file import RunFile
-from corkboard.local.supervisor import Options, Supervisor, parse_zones
+from corkboard.local.supervisor import Supervisor
 
 UP_WITHIN_S = 180.0
 DOWN_WITHIN_S = 45.0
@@ -34,6 +35,7 @@ def up(
     brokers: Brokers = 1,
     zones: Zones = "local",
     port_base: PortBase = 7100,
+    page: Annotated[bool, typer.Option("--page/--no-page", help="Feeds as a page in the browser.")] = True,
     detach: Annotated[
         bool, typer.Option("--detach", help="Return when everything is ready; go on in the background.")
     ] = False,
@@ -52,6 +54,7 @@ def up(
         os.environ.get("CORKBOARD_KAFKA", ""),
         os.environ.get("CORKBOARD_REDIS", ""),
         os.environ.get("CORKBOARD_OTLP", ""),
+        page,
     )
     end_stale(home, output.say)
     if detach:
@@ -98,6 +101,7 @@ def start_detached(home: Home, options: Options, say: Callable[[str], None]) -> 
         ",".join(options.zones),
         "--port-base",
         str(options.port_base),
+        "--page" if options.page else "--no-page",
     ]
     with log_path.open("ab") as log:
         child = subprocess.Popen(  # noqa: S603  # this interpreter, our module

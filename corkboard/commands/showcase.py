@@ -10,7 +10,7 @@ from corkboard.commands.evaluation import train_everything
 from corkboard.commands.output import Output
 from corkboard.commands.running import end_stale, is_running, run_foreground
 from corkboard.local.home import Home
-from corkboard.local.supervisor import Options
+from corkboard.local.options import Options
 from corkboard.session import Endpoints, run
 from corkboard.tour import tour
 from corkboard.world.publish import publish_world

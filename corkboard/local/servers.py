@@ -103,14 +103,15 @@ class Servers:
             server.stop()
         self.by_name.clear()
 
-    def wanted_ports(self, *, kafka: bool, valkey: bool, otlp: bool) -> list[tuple[int, str]]:
+    def wanted_ports(self, *, kafka: bool, valkey: bool, otlp: bool, page: bool) -> list[tuple[int, str]]:
         """(port, what for) of each server that will be started here."""
         wanted: list[tuple[int, str]] = []
         if kafka:
             wanted += [(self._ports.kafka(index), f"kafka-{index + 1}") for index in range(self._num_brokers)]
         if valkey:
             wanted += [(self._ports.valkey(index), f"valkey-{zone}") for index, zone in enumerate(self._zones)]
-        return [*wanted, (self._ports.page, "page")] + ([(self._ports.otlp, "traces")] if otlp else [])
+        own = [(self._ports.otlp, "traces", otlp), (self._ports.page, "page", page)]
+        return wanted + [(port, name) for port, name, is_wanted in own if is_wanted]
 
     def _start(self, name: str, server: Server) -> None:
         server.start()

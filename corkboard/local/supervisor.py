@@ -4,14 +4,14 @@ import os
 import secrets
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from chassis.errors import Invalid, NotFound, Unavailable
+from chassis.errors import NotFound, Unavailable
 from corkboard.local import probes
 from corkboard.local.control import ControlServer
 from corkboard.local.home import Home
+from corkboard.local.options import Options
 from corkboard.local.plan import SHADOW, Addresses, Plan, Planner, ServiceSpec
 from corkboard.local.ports import Ports
 from corkboard.local.process import STOP_GRACE_S, ManagedProcess, created_at_s, resident_bytes
@@ -24,18 +24,6 @@ RESTART_PAUSE_S = 1.0
 POLL_S = 0.2
 
 Say = Callable[[str], None]
-
-
-@dataclass(frozen=True)
-class Options:
-    """What to run. Given addresses replace the local server of that kind."""
-
-    zones: tuple[str, ...] = ("local",)
-    num_brokers: int = 1
-    port_base: int = 7100
-    kafka: str = ""
-    redis: str = ""
-    otlp: str = ""
 
 
 class Supervisor:
@@ -71,8 +59,7 @@ class Supervisor:
             self._say("topics and definitions")
             self._prepare(addresses.kafka, self._options.num_brokers)
             self._start_services(self._plan(addresses))
-            self._say(f"the page is at {self._servers.start_page()}")
-            self._write_run_file()
+            self._start_page()
             self._ready = True
         except BaseException:
             self.stop()
@@ -204,6 +191,11 @@ class Supervisor:
             if waiting:
                 time.sleep(POLL_S)
 
+    def _start_page(self) -> None:
+        if self._options.page:
+            self._say(f"the page is at {self._servers.start_page()}")
+            self._write_run_file()
+
     def _launch(self, spec: ServiceSpec) -> None:
         process = ManagedProcess(spec.name, spec.argv, spec.environment, self._home.logs / f"{spec.name}.log")
         process.start()
@@ -242,8 +234,9 @@ class Supervisor:
         plan = self._plan(Addresses("", dict.fromkeys(self._options.zones, ""), ""))
         wanted = [(spec.grpc_port, spec.name) for spec in plan.services]
         wanted += [(spec.admin_port, f"{spec.name} admin") for spec in plan.services]
+        given = self._options
         return wanted + self._servers.wanted_ports(
-            kafka=not self._options.kafka, valkey=not self._options.redis, otlp=not self._options.otlp
+            kafka=not given.kafka, valkey=not given.redis, otlp=not given.otlp, page=given.page
         )
 
     def _running(self) -> list[RunningProcess]:
@@ -292,11 +285,3 @@ def _row(name: str, state: str, pid: int | None, address: str, num_restarts: int
         "restarts": num_restarts,
         "resident_mb": round(resident_bytes(pid) / 1e6) if pid else 0,
     }
-
-
-def parse_zones(text: str) -> Sequence[str]:
-    """`"a,b,c"` → its unique names in order. Raises: Invalid when there is none."""
-    zones = tuple(dict.fromkeys(zone.strip() for zone in text.split(",") if zone.strip()))
-    if not zones:
-        raise Invalid(f"no zone in {text!r}; give names such as az-a,az-b")
-    return zones

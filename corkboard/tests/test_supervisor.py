@@ -15,12 +15,13 @@ import pytest
 from chassis.errors import NotFound, Unavailable
 from corkboard.local.control import ask
 from corkboard.local.home import Home
+from corkboard.local.options import Options, parse_zones
 from corkboard.local.plan import Addresses, Plan, ServiceSpec
 from corkboard.local.run_file import RunFile
-from corkboard.local.supervisor import Options, Supervisor, parse_zones
+from corkboard.local.supervisor import Supervisor
 from corkboard.tests.tiny_services import tiny_spec
 
-GIVEN_SERVERS = Options(kafka="127.0.0.1:1", redis="redis://127.0.0.1:1/0", otlp="http://127.0.0.1:1")
+GIVEN_SERVERS = Options(kafka="127.0.0.1:1", redis="redis://127.0.0.1:1/0", otlp="http://127.0.0.1:1", page=False)
 
 
 class TinySupervisor(Supervisor):
