@@ -160,9 +160,17 @@ def _columns(number: int, rule: SpacingRule) -> list[_Column]:
     goes_on_M = np.ones(len(codes_ML), dtype=np.bool_)
     for level, gain in enumerate(np.diff(likeness).tolist()):
         goes_on_M = goes_on_M & (codes_ML[:, level] != NOT_A_MEMBER)
-        found, code_M = np.unique(codes_ML[:, level], return_inverse=True)
-        found, prefix_M = np.unique(prefix_M * len(found) + code_M, return_inverse=True)
+        prefix_M, num_prefixes = _dense(codes_ML[:, level] if level == 0 else prefix_M * 2**31 + codes_ML[:, level])
         if gain > 0.0:
             id_M = np.where(goes_on_M, prefix_M + 1, NO_ID)
-            columns.append(_Column(number, id_M[:num], id_M[num:], float(gain), len(found)))
+            columns.append(_Column(number, id_M[:num], id_M[num:], float(gain), num_prefixes))
     return columns
+
+
+def _dense(codes_M: Codes) -> tuple[Codes, int]:
+    """Equal codes keep equal numbers, all small; and how many numbers there may be."""
+    most = int(codes_M.max(initial=0))
+    if most <= 2 * len(codes_M):  # as a rule they are numbered already: sorting would cost more than all the rest
+        return codes_M, most + 1
+    found, dense_M = np.unique(codes_M, return_inverse=True)
+    return dense_M, len(found)
