@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from bench import (
+    backfill,
     dcat,
     diversity,
     engine,
@@ -27,6 +28,7 @@ from e2e.house import House
 RESULTS = Path(__file__).parent / "results"
 OF_HOUSE = {"feed": feed_latency.measure, "freshness": freshness.measure}
 ALONE = {
+    "backfill": backfill.measure,
     "dcat": dcat.measure,
     "diversity": diversity.measure,
     "engine": engine.measure,

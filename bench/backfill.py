@@ -7,6 +7,7 @@ are in memory, everything else is the real job. The merge is timed against DuckD
 import argparse
 import asyncio
 import json
+import os
 import sys
 import tempfile
 import time
@@ -50,8 +51,10 @@ PEER = """
 T = TypeVar("T")
 
 
-def measure(folder: Path | None) -> dict[str, Any]:
-    """Seconds of the whole backfill, and of the merge afterwards."""
+def measure(folder: Path | None = None) -> dict[str, Any]:
+    """Seconds of the whole backfill, and of the merge afterwards; CORKBOARD_MOVIELENS names real ratings."""
+    if folder is None and (named := os.environ.get("CORKBOARD_MOVIELENS")):
+        folder = Path(named).parent
     ratings, source = _ratings(folder)
     with tempfile.TemporaryDirectory() as place:
         lake, events = IcebergLake(place), _events(ratings)

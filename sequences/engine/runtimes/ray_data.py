@@ -39,26 +39,37 @@ def run_on_ray(job: Job, source: Path, num_workers: int, batch_rows: int = BATCH
 
     Raises: Invalid when Ray is not installed or the columns are wrong; Unavailable when a worker cannot do its work.
     """
-    ray = _ray()
-    with _session(ray, num_workers):
-        try:
-            context = ray.data.DataContext.get_current()
-            context.execution_options.preserve_order = True
-            context.enable_progress_bars = False
-            logging.getLogger("ray.data").setLevel(logging.WARNING)
-            events = ray.data.read_parquet(str(source.resolve()), columns=event_schema.ACCEPTED.names)
-            enriched = events.map_batches(
-                EnrichBatch,
-                fn_constructor_args=(job,),
-                batch_format="pyarrow",
-                batch_size=batch_rows,
-                zero_copy_batch=True,
-                compute=ray.data.ActorPoolStrategy(min_size=1, max_size=num_workers),
-            )
-            for table in enriched.iter_batches(batch_size=None, batch_format="pyarrow"):
-                yield from_table(table)
-        except ray.exceptions.RayError as error:
-            raise Unavailable(f"a worker of Ray failed: {_reason(error)}", reason="ray_worker") from error
+    with ray_session(num_workers) as ray:
+        events = ray.data.read_parquet(str(source.resolve()), columns=event_schema.ACCEPTED.names)
+        yield from map(from_table, _enriched(ray, job, events, num_workers, batch_rows))
+
+
+def enrich_on_ray(job: Job, events: pa.Table, num_workers: int, batch_rows: int = BATCH_ROWS) -> Iterator[pa.Table]:
+    """Every accepted event of a table with its outcome, in order; see `to_table`. Raises: as `run_on_ray`.
+
+    Who calls it many times keeps a `ray_session` open around.
+    """
+    with ray_session(num_workers) as ray:
+        yield from _enriched(ray, job, ray.data.from_arrow(events), num_workers, batch_rows)
+
+
+def _enriched(ray: Any, job: Job, events: Any, num_workers: int, batch_rows: int) -> Iterator[pa.Table]:
+    context = ray.data.DataContext.get_current()
+    context.execution_options.preserve_order = True
+    context.enable_progress_bars = False
+    logging.getLogger("ray.data").setLevel(logging.WARNING)
+    try:
+        enriched = events.map_batches(
+            EnrichBatch,
+            fn_constructor_args=(job,),
+            batch_format="pyarrow",
+            batch_size=batch_rows,
+            zero_copy_batch=True,
+            compute=ray.data.ActorPoolStrategy(min_size=1, max_size=num_workers),
+        )
+        yield from enriched.iter_batches(batch_size=None, batch_format="pyarrow")
+    except ray.exceptions.RayError as error:
+        raise Unavailable(f"a worker of Ray failed: {_reason(error)}", reason="ray_worker") from error
 
 
 def _ray() -> Any:
@@ -74,14 +85,15 @@ def _ray() -> Any:
 
 
 @contextmanager
-def _session(ray: Any, num_workers: int) -> Iterator[None]:
-    """Leaves a Ray that was running before as it was."""
+def ray_session(num_workers: int) -> Iterator[Any]:
+    """The module, with a Ray to work on; leaves one that was running before as it was. Raises: Invalid without Ray."""
+    ray = _ray()
     is_ours = not ray.is_initialized()
     if is_ours:
         local = {} if os.environ.get("RAY_ADDRESS") else {"num_cpus": num_workers + 1, "include_dashboard": False}
         ray.init(log_to_driver=False, logging_level="warning", **local)
     try:
-        yield
+        yield ray
     finally:
         if is_ours:
             ray.shutdown()

@@ -121,7 +121,10 @@ Enrich = Callable[[pa.Table, Run], Awaitable[Chunk]]
 class Backfill(Generic[F]):
     """Killed at any point and run again it goes on where the last commit was; nothing is there twice."""
 
-    def __init__(self, files: EventFiles[F], backfills: Backfills, clock: Clock) -> None:
+    def __init__(
+        self, files: EventFiles[F], backfills: Backfills, clock: Clock, max_chunk_rows: int | None = None
+    ) -> None:
+        self._max_chunk_rows = max_chunk_rows or MAX_CHUNK_ROWS
         self._files = files
         self._backfills = backfills
         self._clock = clock
@@ -144,7 +147,7 @@ class Backfill(Generic[F]):
         run, is_resumed = self._resumed_or_begun(order, schema, gives_up_open)
         files, failures = self._files.of(run), Counter[str]()
         num_total = sum(files.num_rows)
-        for first, end in _chunks(files.num_rows, run.num_files_done):
+        for first, end in _chunks(files.num_rows, run.num_files_done, self._max_chunk_rows):
             events = self._files.read(run, files.tasks[first:end])
             chunk = await enrich(events, run)
             after = _advanced(run, end, events.num_rows, chunk)
@@ -193,11 +196,11 @@ def _is_for(run: Run, order: Order) -> bool:
     return is_same_end and is_same_work
 
 
-def _chunks(num_rows: Sequence[int], first: int) -> Iterator[tuple[int, int]]:
-    """[first, end) of consecutive files with at most MAX_CHUNK_ROWS, or one file."""
+def _chunks(num_rows: Sequence[int], first: int, max_rows: int) -> Iterator[tuple[int, int]]:
+    """[first, end) of consecutive files with at most so many rows, or one file."""
     while first < len(num_rows):
         end, total = first + 1, num_rows[first]
-        while end < len(num_rows) and total + num_rows[end] <= MAX_CHUNK_ROWS:
+        while end < len(num_rows) and total + num_rows[end] <= max_rows:
             total += num_rows[end]
             end += 1
         yield first, end

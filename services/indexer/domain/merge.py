@@ -46,7 +46,7 @@ def merged(parts: Parts, watermarks_ms: Mapping[str, int], in_charge_since_ms: I
 
     Raises: KeyError when a part lacks a column of MERGED_ON.
     """
-    stream, batch = parts.stream, parts.batch.filter(pa.array(_owned(parts.batch, watermarks_ms)))
+    stream, batch = parts.stream, parts.batch.filter(pa.array(owned(parts.batch, watermarks_ms)))
     rows = pa.concat_tables([part.select(MERGED_ON) for part in (stream, batch)], promote_options="permissive")
     is_batch = np.arange(rows.num_rows) >= stream.num_rows
     wins = winners(rows, is_batch, in_charge_since_ms)
@@ -89,16 +89,24 @@ def _best(rows: pa.Table, keys: Codes, is_batch: NDArray[np.bool_], in_charge: I
 def _strengths(rows: pa.Table, is_batch: NDArray[np.bool_], in_charge: InCharge) -> Codes:
     """[N] Greater is stronger: (in charge since, processed at, is batch, version)."""
     processed_ms = rows.column("enriched_time_ms").to_numpy()
-    version_codes, versions = _ranked(rows.column("definitions_version"))
-    type_codes, types = _encoded(rows.column("event_type"))
-    names = versions.to_pylist()
-    known = np.array([[in_charge.get(t, {}).get(v, -1) for v in names] for t in types.to_pylist()], dtype=np.int64)
-    since_ms = known[type_codes, version_codes]
-    since_ms = np.where(since_ms < 0, processed_ms, since_ms)
+    version_codes, _ = _ranked(rows.column("definitions_version"))
+    since_ms = in_charge_ms(rows, in_charge)
     return _paired([_dense(since_ms), _dense(processed_ms), is_batch.astype(np.int64), version_codes])
 
 
-def _owned(batch: pa.Table, watermarks_ms: Mapping[str, int]) -> NDArray[np.bool_]:
+def in_charge_ms(rows: pa.Table, in_charge: InCharge) -> Codes:
+    """[N] Since when the definitions of each row were in charge of its type; of unknown ones when it was processed."""
+    version_codes, versions = _encoded(rows.column("definitions_version"))
+    type_codes, types = _encoded(rows.column("event_type"))
+    names = versions.to_pylist()
+    known = [[in_charge.get(t, {}).get(v, -1) for v in names] for t in types.to_pylist()]
+    if not known or not names:
+        return np.zeros(rows.num_rows, np.int64)
+    since_ms = np.array(known, dtype=np.int64)[type_codes, version_codes]
+    return np.where(since_ms < 0, rows.column("enriched_time_ms").to_numpy(), since_ms)
+
+
+def owned(batch: pa.Table, watermarks_ms: Mapping[str, int]) -> NDArray[np.bool_]:
     """[Nb] Whether the row is at or before the watermark of its type."""
     codes, types = _encoded(batch.column("event_type"))
     limits = np.array([watermarks_ms.get(name, -1) for name in types.to_pylist()], dtype=np.int64)

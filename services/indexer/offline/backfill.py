@@ -5,14 +5,13 @@ Prints one JSON object per line: {"progress": …} after each chunk, {"result": 
 
 import argparse
 import asyncio
-import importlib.util
 import json
 import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from datetime import UTC, date, datetime, timedelta
-from typing import Any
+from typing import Any, Literal
 
 from chassis.bundles import BundleStore
 from chassis.clock import SYSTEM_CLOCK
@@ -24,6 +23,7 @@ from services.indexer.app.backfill import Backfill, Done, Order, Progress
 from services.indexer.config import Config
 from services.indexer.offline.backfill_definitions import activated_ms, active, of_version
 from services.indexer.offline.backfill_engine import BackfillEngine
+from services.indexer.offline.backfill_ray import RayBackfillEngine
 from services.indexer.outbound.iceberg_backfills import IcebergBackfills
 from services.indexer.outbound.iceberg_event_files import IcebergEventFiles
 from services.indexer.outbound.iceberg_lake import IcebergLake
@@ -31,6 +31,8 @@ from services.indexer.ports import PinStore
 from services.indexer.wiring import iceberg_lake, kafka_bus, redis_store
 
 MS_PER_S = 1000
+RuntimeName = Literal["local", "ray"]
+ENGINES: dict[RuntimeName, type[BackfillEngine]] = {"local": BackfillEngine, "ray": RayBackfillEngine}
 Say = Callable[[dict[str, Any]], None]
 
 
@@ -41,12 +43,14 @@ async def backfill(
     order: Order,
     on_progress: Callable[[Progress], None],
     *,
+    runtime: RuntimeName = "local",
+    max_chunk_rows: int | None = None,
     gives_up_open: bool = False,
 ) -> Done:
     """One order from where it was left to its publication.
 
     Raises: Invalid for an unknown event type or range, NotFound without events, Conflict while another range of the
-    type is open, Unavailable.
+    type is open, Unavailable. Runtime ray: Invalid when it is not installed.
     """
     if order.event_type not in definitions.events:
         raise Invalid(
@@ -55,16 +59,17 @@ async def backfill(
             field="event-type",
             reason="unknown_event_type",
         )
-    engine = BackfillEngine(definitions, pins, SYSTEM_CLOCK)
+    engine = ENGINES[runtime](definitions, pins, SYSTEM_CLOCK)
     try:
-        use_case = Backfill(IcebergEventFiles(lake.catalog), IcebergBackfills(lake.catalog), SYSTEM_CLOCK)
+        use_case = Backfill(
+            IcebergEventFiles(lake.catalog), IcebergBackfills(lake.catalog), SYSTEM_CLOCK, max_chunk_rows
+        )
         return await use_case(order, engine.schema, engine, on_progress, gives_up_open=gives_up_open)
     finally:
         engine.close()
 
 
 async def _run(options: argparse.Namespace, say: Say) -> dict[str, Any]:
-    _check_runtime(options.runtime)
     config, started_s = load(Config, "INDEXER_"), time.monotonic()
     bundles, store = BundleStore(config.bundles_uri), redis_store(config)
     try:
@@ -85,6 +90,8 @@ async def _run(options: argparse.Namespace, say: Say) -> dict[str, Any]:
             definitions,
             order,
             lambda progress: say({"progress": _progress(order, progress)}),
+            runtime=options.runtime,
+            max_chunk_rows=options.max_chunk_rows,
             gives_up_open=options.restart,
         )
     finally:
@@ -108,14 +115,6 @@ def _report(done: Done, duration_s: float) -> dict[str, Any]:
     }
 
 
-def _check_runtime(name: str) -> None:
-    if name == "local":
-        return
-    if importlib.util.find_spec("ray") is None:
-        raise Invalid("runtime ray needs the package ray, which is not installed", field="runtime", reason="no_ray")
-    raise Invalid("this version runs backfills with --runtime local only", field="runtime", reason="no_ray")
-
-
 def _start_ms(day: date) -> int:
     return int(datetime(day.year, day.month, day.day, tzinfo=UTC).timestamp()) * MS_PER_S
 
@@ -126,7 +125,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--from", dest="first", type=date.fromisoformat, required=True, help="first day, UTC")
     parser.add_argument("--to", dest="last", type=date.fromisoformat, required=True, help="last day, included, UTC")
     parser.add_argument("--definitions", default="", help="version to run under; the active ones by default")
-    parser.add_argument("--runtime", choices=("local", "ray"), default="local")
+    parser.add_argument("--runtime", choices=tuple(ENGINES), default="local")
+    parser.add_argument("--max-chunk-rows", type=int, help="rows between two commits: what a kill may cost")
     parser.add_argument("--restart", action="store_true", help="give up an unfinished backfill of the type")
     return parser
 

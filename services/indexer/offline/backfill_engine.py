@@ -43,6 +43,10 @@ class PrefetchedPins:
         self._pins = pins
         self._known: dict[str, Row | None] = {}
 
+    def given(self, pin_ids: Sequence[str]) -> dict[str, Row]:
+        """Those of these pins that exist; they must have been loaded."""
+        return {pin_id: row for pin_id in pin_ids if (row := self._known.get(pin_id)) is not None}
+
     async def load(self, pin_ids: Sequence[str]) -> None:
         """Raises: Unavailable."""
         if len(self._known) > MAX_PINS:
@@ -81,14 +85,10 @@ class BackfillEngine:
     async def __call__(self, events: pa.Table, run: Run) -> Chunk:
         """Rows sorted and dated as the lake wants them. Raises: Unavailable without the online store."""
         await self._pins.load(events.column("pin_id").unique().to_pylist())
-        parts, num_kept, failures = [], 0, Counter[str]()
-        for batch in events.combine_chunks().to_batches(max_chunksize=BATCH_ROWS):
-            result = await self._engine.run(batch)
-            num_kept += result.batch.num_rows
-            failures.update(f"{failure.enrichment}: {failure.reason}" for failure in result.failures)
-            parts += [_marked(result.batch, False), _marked(_filtered(batch, result, self._engine), True)]
+        parts, failures = await self._enriched(events)
         rows = pa.Table.from_batches([self._signed(part, run) for part in parts]) if parts else None
         rows = rows if rows is not None else self.schema.empty_table().drop_columns(["event_date"])
+        num_kept = rows.num_rows - int(rows.column(IS_FILTERED).to_numpy().sum())
         is_late = late(rows, self._bounds_ms)
         rows = rows.append_column(IS_LATE, pa.array(is_late))
         rows = dated(rows.append_column(RUN_ID, pa.repeat(run.run_id, rows.num_rows)), Table.EVENTS)
@@ -98,11 +98,21 @@ class BackfillEngine:
         """Free the threads."""
         self._engine.close()
 
+    async def _enriched(self, events: pa.Table) -> tuple[list[pa.RecordBatch], Counter[str]]:
+        """Kept and filtered rows with IS_FILTERED, and failures by what went wrong."""
+        parts, failures = [], Counter[str]()
+        for batch in events.combine_chunks().to_batches(max_chunksize=BATCH_ROWS):
+            result = await self._engine.run(batch)
+            failures.update(f"{failure.enrichment}: {failure.reason}" for failure in result.failures)
+            parts += [marked(result.batch, False), marked(_filtered(batch, result, self._engine), True)]
+        return parts, failures
+
     def _signed(self, part: pa.RecordBatch, run: Run) -> pa.RecordBatch:
         return sign(part, run.definitions_version, self._clock.now_ms())
 
 
-def _marked(rows: pa.RecordBatch, is_filtered: bool) -> pa.RecordBatch:
+def marked(rows: pa.RecordBatch, is_filtered: bool) -> pa.RecordBatch:
+    """With the column IS_FILTERED."""
     return rows.append_column(IS_FILTERED, pa.repeat(is_filtered, rows.num_rows))
 
 

@@ -18,7 +18,7 @@ _SPILL = """
     COPY (SELECT *, row_number() OVER () AS place, (hash(user_id) % {num_shards})::INTEGER AS shard FROM events)
     TO '{folder}' (FORMAT parquet, PARTITION_BY (shard), OVERWRITE_OR_IGNORE)
 """
-# Of an id, the first payload is the one that was kept; of that payload the newest enrichment is the best.
+# Of an id, the first payload is the one that was kept; of that payload the row that the merge of both layers prefers.
 _SHARD = """
     WITH events AS (
         SELECT *, md5(concat_ws(chr(31), event_type, event_time_ms, pin_id, surface, request_id, hex(attributes)))
@@ -28,12 +28,15 @@ _SHARD = """
             min(enriched_time_ms) OVER one_id AS arrived_ms FROM events
         WINDOW one_id AS (PARTITION BY user_id, event_id),
             arrival AS (PARTITION BY user_id, event_id ORDER BY enriched_time_ms, received_time_ms, place)
+    ), best AS (
+        SELECT * FROM first_said WHERE payload = first_payload
+        QUALIFY row_number() OVER (
+            PARTITION BY user_id, event_id
+            ORDER BY in_charge_ms DESC, enriched_time_ms DESC, is_batch DESC, definitions_version DESC, place
+        ) = 1
     )
-    SELECT * EXCLUDE (payload, first_payload, arrived_ms, place) FROM first_said
-    WHERE payload = first_payload
-    QUALIFY row_number() OVER (
-        PARTITION BY user_id, event_id ORDER BY enriched_time_ms DESC, definitions_version DESC, place
-    ) = 1
+    SELECT * EXCLUDE (payload, first_payload, arrived_ms, place, in_charge_ms, is_batch, is_filtered) FROM best
+    WHERE NOT is_filtered
     ORDER BY user_id, arrived_ms, received_time_ms, place
 """
 

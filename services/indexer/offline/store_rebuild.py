@@ -19,6 +19,7 @@ from services.indexer.inbound.kafka_lake import TABLE_BY_TOPIC
 from services.indexer.inbound.kafka_online import ONLINE_TOPICS
 from services.indexer.offline.lake_shards import LakeShards
 from services.indexer.offline.log_replay import LogReplay, RecordLog, Tell
+from services.indexer.offline.merged_stream import merged_stream
 from services.indexer.offline.store_filling import StoreFilling
 from services.indexer.outbound.iceberg_lake import IcebergLake
 from services.indexer.outbound.redis_progress import RedisProgress
@@ -67,7 +68,7 @@ class StoreRebuild:
         shards = self._shards(progress)
         if not progress.is_spilled:
             tell("lake: events by user", 0, 1)
-            reader = await asyncio.to_thread(self._lake.stream, Table.EVENTS, filling.events_since_ms)
+            reader = await asyncio.to_thread(merged_stream, self._lake, filling.events_since_ms)
             await asyncio.to_thread(shards.spill, reader)
             progress.is_spilled = True
             await self._saved.put(progress)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 import pyarrow as pa
 from pyiceberg.catalog import Catalog
 from pyiceberg.exceptions import CommitFailedException
-from pyiceberg.expressions import And, BooleanExpression
+from pyiceberg.expressions import And, BooleanExpression, GreaterThanOrEqual, Reference
 from pyiceberg.table import Table as IcebergTable
 
 from chassis.errors import Conflict
@@ -108,6 +108,16 @@ class IcebergBackfills:
                 return table.schema().as_arrow().empty_table().select(selected), state
             rows = table.scan(_only(run_ids, event_types), selected_fields=selected).to_arrow()
             return rows.select(selected), state
+
+    def stream(self, since_ms: int) -> tuple[pa.RecordBatchReader | None, BatchState]:
+        """Rows of published runs since this event time, not all in memory; None when there are none."""
+        with translated(BACKFILLED):
+            table = find(self._catalog, NAME)
+            state = _state_of(table)
+            if table is None or not (run_ids := state.readable_run_ids()):
+                return None, state
+            recent = GreaterThanOrEqual(term=Reference("event_time_ms"), value=since_ms)
+            return table.scan(And(_only(run_ids, None), recent)).to_arrow_batch_reader(), state
 
     def _given_up(self, run: Run) -> list[str]:
         found = self.state().open_runs.get(run.event_type)

@@ -285,3 +285,28 @@ async def test_merged_events_of_an_empty_lake_have_no_columns(tmp_path: Path) ->
 async def test_an_unknown_column_is_named(lake: IcebergLake) -> None:
     with pytest.raises(Invalid, match="nonsense"):
         merged_events(lake, ["nonsense"])
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+@pytest.mark.filterwarnings("ignore")
+async def test_workers_of_ray_write_what_this_process_writes(
+    lake: IcebergLake, pins: InMemoryPinStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("ray")
+    monkeypatch.setattr(use_case, "MAX_CHUNK_ROWS", 2 * PER_DAY)
+    other = IcebergLake(str(tmp_path / "other"))
+    append(other, [saved(day, n) for day in range(NUM_DAYS) for n in range(PER_DAY)])
+    definitions = without_bots(repository_definitions(), ["bot-", "user-3"])
+    await run(lake, pins, definitions, days=3)
+    done = await backfill(other, pins, definitions, order(definitions, days=3), lambda _: None, runtime="ray")
+    assert 0 < done.run.num_filtered < 3 * PER_DAY
+    assert done.run.num_kept + done.run.num_filtered == 3 * PER_DAY
+    found, expected = (rows_of(each) for each in (other, lake))
+    assert found == expected
+
+
+def rows_of(lake: IcebergLake) -> dict[str, Event]:
+    """Everything but when it was processed."""
+    rows = merged_events(lake).drop_columns(["enriched_time_ms"]).to_pylist()
+    return {row["event_id"]: row for row in rows}

@@ -19,22 +19,28 @@ from protos.blender.v1 import blender_pb2
 from protos.indexer.v1 import indexer_pb2
 from protos.pins.v1 import pins_pb2
 from protos.tensors import numpy_to_tensor
+from sequences.definitions.testing import repository_definitions
+from services.indexer.app.backfill import Order
 from services.indexer.domain.digest import SequencesDigest
 from services.indexer.domain.lake_rows import LakeRecord, Table, dated, extended
+from services.indexer.domain.pins import PIN_SCHEMA
 from services.indexer.domain.rebuild_progress import RebuildProgress, Stretch
 from services.indexer.domain.routing import Routing
 from services.indexer.domain.users import UserQuery
 from services.indexer.inbound.envelopes import envelope_of
 from services.indexer.inbound.feeds import feed_of, rows_of
 from services.indexer.inbound.pins import pin_changes
+from services.indexer.offline.backfill import backfill
 from services.indexer.offline.digest import digest
 from services.indexer.offline.store_rebuild import StoreRebuild
 from services.indexer.outbound.iceberg_lake import IcebergLake
 from services.indexer.outbound.redis_connection import RedisConnection
 from services.indexer.outbound.redis_progress import RedisProgress
-from services.indexer.ports import PinRows
+from services.indexer.ports import PinRows, StoredSequence
 from services.indexer.tests.conftest import CLOCK, redis_stores
+from services.indexer.tests.in_memory_stores import InMemoryPinStore, InMemoryState
 from services.indexer.tests.samples import NOW_MS, definitions, envelope, event
+from services.indexer.tests.test_backfill import without_bots
 from services.indexer.tests.test_nothing_lost_nothing_twice import Crash, CrashingConnection, stream
 from services.indexer.tests.test_sequence_store import read
 from services.indexer.wiring import OnlineStore
@@ -292,3 +298,34 @@ async def test_a_pin_deleted_while_its_record_is_on_the_way_stays_deleted(world:
 def _live_pin(pin_id: str) -> PinRows:
     pin = pins_pb2.EnrichedPin(pin=pins_pb2.Pin(pin_id=pin_id))
     return pin_changes([Record(topics.PINS_ENRICHED.name, 0, 99, pin_id.encode(), pin.SerializeToString(), {}, 0)]).put
+
+
+async def test_what_a_backfill_published_is_what_a_rebuild_brings(world: World) -> None:
+    """Batch owns the older half of the events; one user is filtered there, the rest have topics now."""
+    for events in stream(5, 1_500):
+        await world.send(events)
+    world.commit(len(world.log.records[EVENTS.name, 0]))
+    middle_ms = NOW_MS - 9_000_000 + 900
+    pins = InMemoryPinStore(InMemoryState(CLOCK))
+    known = pa.RecordBatch.from_pylist([{"pin_id": "pin-1", "topics": ["art"], "price_micros": 0}], schema=PIN_SCHEMA)
+    await pins.put(PinRows(known, [1], [1]))
+    new = without_bots(repository_definitions(), ["user-1"])
+    order = Order("save", middle_ms - 100_000, middle_ms, new.version, {})
+    done = await backfill(world.lake, pins, new, order, lambda _: None)
+    assert done.run.num_filtered > 0 < done.run.num_kept
+    before = {user: rows_by_id(await read(redis_stores(world.connection), user)) for user in ("user-0", "user-1")}
+    assert {str(each["pin_topics"]) for rows in before.values() for each in rows.values()} == {"None"}
+    await world.flush()
+
+    await world.rebuild()
+
+    store = redis_stores(world.connection)
+    filtered, kept = rows_by_id(await read(store, "user-1")), rows_by_id(await read(store, "user-0"))
+    assert filtered == {name: row for name, row in before["user-1"].items() if row["event_time_ms"] >= middle_ms}
+    assert kept.keys() >= before["user-0"].keys()
+    for name, row in kept.items():
+        assert row["pin_topics"] == (["art"] if row["event_time_ms"] < middle_ms else None), name
+
+
+def rows_by_id(found: StoredSequence) -> dict[str, dict[str, Any]]:
+    return {row["event_id"]: row for row in found.rows.to_pylist()}
