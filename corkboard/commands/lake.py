@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections import deque
 from collections.abc import Iterable, Iterator
+from datetime import datetime
 from itertools import chain
 from typing import Annotated, Any
 
@@ -20,6 +21,7 @@ app = typer.Typer(no_args_is_help=True, help="Tables of the lake.")
 ERRORS: dict[str, type[CorkboardError]] = {
     each.status: each for each in (Conflict, Invalid, NotFound, Overloaded, Unavailable, DeadlineExceeded)
 }
+DAY = "%Y-%m-%d"
 LAST_LINES = 20  # of what a job said, shown when it fails
 CELL = 80  # characters of a value shown to people
 
@@ -40,7 +42,7 @@ def sql(
     places = [argument for each in at or () for argument in ("--at", each)]
     report = run_job(["sql", *limits, *places, "--", statement], Output(json_))
     rows = [[_cell(value) for value in row] for row in report["rows"]]
-    title = f"{len(rows):,} rows in {report['duration_s']:g} s"
+    title = f"{len(rows):,} row{'s' if len(rows) != 1 else ''} in {report['duration_s']:g} s"
     Output(json_).result(report, lambda: table(title, report["columns"], rows))
 
 
@@ -98,8 +100,8 @@ def expire(
 @app.command()
 def fill(
     name: Annotated[str, typer.Argument(help="training_rows or sequences.")],
-    first: Annotated[str, typer.Option("--from", help="First day, UTC, such as 2026-01-31.")],
-    last: Annotated[str, typer.Option("--to", help="Last day, included.")],
+    first: Annotated[datetime, typer.Option("--from", formats=[DAY], help="First day, UTC, such as 2026-01-31.")],
+    last: Annotated[datetime, typer.Option("--to", formats=[DAY], help="Last day, included.")],
     sequence: Annotated[str, typer.Option(help="Of the active definitions.")] = "engagement",
     json_: Json = False,
 ) -> None:
@@ -107,7 +109,7 @@ def fill(
 
     Example: corkboard lake fill training_rows --from 2026-01-01 --to 2026-01-31
     """
-    output, days = Output(json_), ["--from", first, "--to", last]
+    output, days = Output(json_), ["--from", f"{first:{DAY}}", "--to", f"{last:{DAY}}"]
     settings = {"INDEXER_KAFKA_BOOTSTRAP": Endpoints.of_running(Home.from_environment()).kafka}
     report = run_job(["fill_lake", name, *days, "--sequence", sequence], output, settings)
     output.result(report["result"], lambda: pairs("filled", report["result"]))
