@@ -18,7 +18,7 @@ EVENTS_ENRICHED = Topic(
     key="user bucket",
     value="Arrow batch",
     owner="enrich",
-    consumers=("indexer",),
+    consumers=("indexer", "cg"),
     num_partitions=6,  # the same for the consumers of 1, 2, 3 or 6 zones
     retention_s=3 * DAY_S,
 )
@@ -54,7 +54,7 @@ FEEDS_SERVED = Topic(
     key="user bucket",
     value="ServedFeed",
     owner="blender",
-    consumers=("indexer",),
+    consumers=("indexer", "cg"),
     num_partitions=6,  # the same for the consumers of 1, 2, 3 or 6 zones
     retention_s=7 * DAY_S,
 )

@@ -20,6 +20,7 @@ ROOMS = {"chassis", "protos", "services", "sequences", "modeling", "definitions"
 # Modules whose distribution has another name; the longest prefix counts.
 DISTRIBUTIONS = {
     "PIL": "pillow",
+    "faiss": "faiss-cpu",
     "faust": "faust-streaming",
     "google.protobuf": "protobuf",
     "google.rpc": "googleapis-common-protos",

@@ -20,6 +20,8 @@ TECHNOLOGIES = (
     "prometheus_",
     "in_memory_",
     "bundle_",
+    "numpy_",
+    "json_",
     "torch_",
     "prometheus_",
 )

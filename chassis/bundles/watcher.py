@@ -29,8 +29,9 @@ class BundleWatcher:
     """Follows `topic` and calls `apply(release, directory)` for each new version of `names` (None: every name).
 
     `start` loads the last-good copies first, then the newest announcement of each name. With a last-good copy of
-    every one of `names` the topic may be away. `apply` must load beside what is in use and swap one reference; when
-    it raises, the old version stays in use and the failure is counted in `bundle_swaps_total{name,outcome}`.
+    every one of `names`, or when it is not required, the topic may be away. `apply` must load beside what is in use
+    and swap one reference; when it raises, the old version stays in use and the failure is counted in
+    `bundle_swaps_total{name,outcome}`.
     """
 
     def __init__(
@@ -45,10 +46,11 @@ class BundleWatcher:
         metrics: Metrics,
         *,
         clock: Clock = SYSTEM_CLOCK,
+        is_required: bool = True,
     ) -> None:
         self.name = f"bundles {topic.name}"
         self._decode, self._store, self._names, self._apply, self._clock = decode, store, names, apply, clock
-        self._last_good = LastGood(Path(state_dir))
+        self._last_good, self._is_required = LastGood(Path(state_dir)), is_required
         self._table = bus.table(self.name, topic, self._on_record)
         help_text = "Bundle versions seen, by what came of them."
         self._swaps = metrics.counter("bundle_swaps_total", help_text, ("name", "outcome"))
@@ -64,14 +66,19 @@ class BundleWatcher:
         return {name: release.version for name, release in self._current.items()}
 
     async def start(self, tasks: asyncio.TaskGroup) -> None:
-        """Raises: what `bus.table` raises when the topic cannot be read and a last-good copy is missing."""
+        """Raises: what `bus.table` raises when the topic cannot be read and a required last-good copy is missing."""
         await self._load_last_good()
-        if self._names is not None and self._names <= self._current.keys():
+        if self._may_start_alone():
             following = tasks.create_task(self._follow_patiently(tasks))
             await asyncio.wait({following}, timeout=CATCH_UP_S)
         else:
             await self._follow(tasks)
         tasks.create_task(self._retry_forever())
+
+    def _may_start_alone(self) -> bool:
+        """Whether start-up may go on without the topic."""
+        is_complete = self._names is not None and self._names <= self._current.keys()
+        return is_complete or not self._is_required
 
     async def stop(self, deadline: Deadline) -> None:
         """Stop following; what is in use stays in use."""

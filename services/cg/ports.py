@@ -1,11 +1,13 @@
 """What candidate generation needs from the world."""
 
 from collections.abc import Mapping, Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from chassis.deadline import Deadline
+from modeling.arrays import Floats
 from services.cg.domain.pin_index import PinSnapshot
 from services.cg.domain.retrieval import Generated, HistoryEvent, RetrievalQuery, StoredVector, SurfacePlan
+from services.cg.domain.stored_pins import StoredPins
 
 
 class Generator(Protocol):
@@ -41,6 +43,37 @@ class UserVectors(Protocol):
         ...
 
 
+@runtime_checkable
+class HistoryEncoder(Protocol):
+    """A generator whose encoder makes a user's vector or hidden state from events alone."""
+
+    version: str
+
+    def encode_history(self, history: Sequence[HistoryEvent], snapshot: PinSnapshot) -> Floats:
+        """What is published under the encoder's version; pure CPU work, in any thread."""
+        ...
+
+
+class UserStates(Protocol):
+    """Where vectors and hidden states go, to be stored by the indexer."""
+
+    async def publish(self, user_id: str, encoder: str, stored: StoredVector, computed_time_ms: int) -> None:
+        """Return when it cannot be lost any more. Raises: Unavailable."""
+        ...
+
+
+class StateMeter(Protocol):
+    """Where counts of the refresh go."""
+
+    def refreshed(self, outcome: str) -> None:
+        """One user's refresh ended, or could not begin."""
+        ...
+
+    def waiting(self, num_users: int) -> None:
+        """So many wait."""
+        ...
+
+
 class SurfacePlans(Protocol):
     """Which generators serve a surface."""
 
@@ -58,4 +91,36 @@ class RetrievalMeter(Protocol):
 
     def degraded(self, component: str, reason: str) -> None:
         """A part of an answer was missing."""
+        ...
+
+
+class PinCopies(Protocol):
+    """Where the live pins are kept for a start without their topic. Calls block: use a thread."""
+
+    def keep(self, snapshot: PinSnapshot) -> None:
+        """Replace the copy by these pins, whole or not at all. Raises: OSError."""
+        ...
+
+    def load(self) -> StoredPins | None:
+        """The pins kept last; None when there are none. Raises: Corrupt."""
+        ...
+
+
+class IndexMeter(Protocol):
+    """Where the state of the index is told."""
+
+    def size(self, num_pins: int) -> None:
+        """So many pins can be retrieved."""
+        ...
+
+    def refused(self, reason: str) -> None:
+        """A pin or its vector was not taken."""
+        ...
+
+    def compacted(self, outcome: str) -> None:
+        """A compaction ended."""
+        ...
+
+    def stale(self, is_stale: bool) -> None:
+        """Whether the last-good copy serves."""
         ...

@@ -9,6 +9,7 @@ from chassis.clock import Clock
 from chassis.deadline import Deadline
 from chassis.errors import CorkboardError, Invalid
 from chassis.reason import reason_of
+from modeling.hashing import stable_hash
 from services.cg.domain.catalogue import Catalogue
 from services.cg.domain.merge import merge
 from services.cg.domain.pin_index import PinIndex, PinSnapshot
@@ -70,6 +71,8 @@ class Retrieve:
         user_vectors: UserVectors,
         meter: RetrievalMeter,
         clock: Clock,
+        *,
+        always_reads_stored: bool = False,
     ) -> None:
         self._index = index
         self._catalogue = catalogue
@@ -78,6 +81,7 @@ class Retrieve:
         self._user_vectors = user_vectors
         self._meter = meter
         self._clock = clock
+        self._always_reads_stored = always_reads_stored
 
     async def __call__(self, ask: RetrievalAsk, deadline: Deadline) -> Retrieved:
         """Merged candidates, unique, best first; what was missing is named.
@@ -89,13 +93,15 @@ class Retrieve:
         user = await self._user(ask.user_id, deadline)
         snapshot = self._index.snapshot()
         excluded = [*ask.exclude_pin_ids, *([ask.subject_pin_id] if ask.subject_pin_id else [])]
+        now_ms = self._clock.now_ms()
         query = RetrievalQuery(
             snapshot,
             snapshot.allowed(ask.locale, excluded),
-            self._clock.now_ms(),
+            now_ms,
             user.history,
             user.stored_vectors,
             ask.subject_pin_id,
+            seed=stable_hash(f"{ask.user_id} {now_ms}"),
         )
         k = ask.num_candidates + min(snapshot.num_duplicates, MAX_OVERFETCH)
         runs = await self._run_all(plan, query, k, deadline)
@@ -110,22 +116,35 @@ class Retrieve:
 
     async def _user(self, user_id: str, deadline: Deadline) -> _User:
         """The history; without one, the stored vectors; what could not be read is named."""
-        degradations: list[Degradation] = []
+        if self._always_reads_stored and user_id:
+            (history, of_history), (stored, of_stored) = await asyncio.gather(
+                self._history(user_id, deadline), self._stored(user_id, deadline)
+            )
+        else:
+            history, of_history = await self._history(user_id, deadline)
+            if history or not user_id:
+                return _User(history)
+            stored, of_stored = await self._stored(user_id, deadline)
+        degradations = (*of_history, *of_stored)
+        if not history and not stored and not degradations:
+            degradations = (Degradation("history", "not_found", "history_free"),)
+        return _User(history, stored, degradations)
+
+    async def _history(
+        self, user_id: str, deadline: Deadline
+    ) -> tuple[tuple[HistoryEvent, ...], tuple[Degradation, ...]]:
         try:
-            history = await self._histories.recent(user_id, deadline)
+            return await self._histories.recent(user_id, deadline), ()
         except CorkboardError as error:
-            history = ()
-            degradations.append(Degradation("sequence", reason_of(error), "history_free"))
-        if history or not user_id:
-            return _User(history)
+            return (), (Degradation("sequence", reason_of(error), "history_free"),)
+
+    async def _stored(
+        self, user_id: str, deadline: Deadline
+    ) -> tuple[Mapping[str, StoredVector], tuple[Degradation, ...]]:
         try:
-            stored = await self._user_vectors.stored(user_id, ENCODERS, deadline)
+            return await self._user_vectors.stored(user_id, ENCODERS, deadline), ()
         except CorkboardError as error:
-            stored = {}
-            degradations.append(Degradation("user_vector", reason_of(error), "history_free"))
-        if not stored and not degradations:
-            degradations.append(Degradation("history", "not_found", "history_free"))
-        return _User((), stored, tuple(degradations))
+            return {}, (Degradation("user_vector", reason_of(error), "history_free"),)
 
     async def _run_all(self, plan: SurfacePlan, query: RetrievalQuery, k: int, deadline: Deadline) -> list[_Run]:
         async with asyncio.TaskGroup() as tasks:

@@ -1,13 +1,24 @@
 """The generators in use, each behind one reference that a new bundle replaces."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 from chassis.errors import NotFound
+from modeling.arrays import Floats
 from services.cg.domain.pin_index import PinSnapshot
-from services.cg.domain.retrieval import Generated, RetrievalQuery
+from services.cg.domain.retrieval import Generated, HistoryEvent, RetrievalQuery
 
 Generate = Callable[[RetrievalQuery, int], Generated]
+EncodeHistory = Callable[[Sequence[HistoryEvent], PinSnapshot], Floats]
 NAMES = ("popular", "fresh", "related", "co_engaged", "two_tower", "contextual")
+
+
+@dataclass(frozen=True)
+class Encoder:
+    """What makes a user's vector or hidden state from events alone, and its version."""
+
+    version: str
+    encode_history: EncodeHistory
 
 
 class Catalogue:
@@ -17,6 +28,7 @@ class Catalogue:
         self._generate: dict[str, Generate] = {}
         self._versions: dict[str, str] = {}
         self._warm: dict[str, Callable[[PinSnapshot], object]] = {}
+        self._encoders: dict[str, Encoder] = {}
 
     def put(
         self, name: str, generate: Generate, version: str = "", warm: Callable[[PinSnapshot], object] | None = None
@@ -27,6 +39,10 @@ class Catalogue:
             self._versions[name] = version
         if warm is not None:
             self._warm[name] = warm
+
+    def put_encoder(self, name: str, version: str, encode_history: EncodeHistory) -> None:
+        """Users' states are made by this one from now on."""
+        self._encoders[name] = Encoder(version, encode_history)
 
     def get(self, name: str) -> Generate:
         """Raises: NotFound when no bundle of a known generator was released, or when nobody knows the name."""
@@ -40,6 +56,11 @@ class Catalogue:
         """Let every generator take in new pins before a request needs them."""
         for warm in tuple(self._warm.values()):
             warm(snapshot)
+
+    @property
+    def encoders(self) -> Mapping[str, Encoder]:
+        """Encoder in use by generator."""
+        return dict(self._encoders)
 
     @property
     def versions(self) -> Mapping[str, str]:

@@ -17,39 +17,47 @@ def merge(
 ) -> tuple[Candidate, ...]:
     """At most `num_candidates`, best first; of a content group only the best pin. Equal gains keep the lists' order."""
     gain_by_row: dict[int, float] = {}
-    ranks_by_row: dict[int, dict[str, tuple[int, float]]] = {}
     for name, result in generated.items():
         weight = weights.get(name, 1.0)
-        rows_and_scores = zip(result.row_K.tolist(), result.score_K.tolist(), strict=True)
-        for rank, (row, score) in enumerate(rows_and_scores):
-            gain_by_row[row] = gain_by_row.get(row, 0.0) + weight / (RANK_OFFSET + rank)
-            ranks_by_row.setdefault(row, {})[name] = (rank, score)
-    best_first = sorted(gain_by_row, key=lambda row: -gain_by_row[row])
-    return _unique_groups(best_first, ranks_by_row, snapshot, num_candidates)
+        for rank, row in enumerate(result.row_K.tolist(), start=int(RANK_OFFSET)):
+            gain_by_row[row] = gain_by_row.get(row, 0.0) + weight / rank
+    best_first = sorted(gain_by_row, key=gain_by_row.__getitem__, reverse=True)
+    rows = _unique_groups(best_first, snapshot, num_candidates)
+    places = _places(generated, set(rows))
+    return tuple(_candidate(row, places[row], snapshot) for row in rows)
 
 
-def _unique_groups(
-    rows: list[int],
-    ranks_by_row: Mapping[int, Mapping[str, tuple[int, float]]],
-    snapshot: PinSnapshot,
-    num_candidates: int,
-) -> tuple[Candidate, ...]:
-    groups = snapshot.columns.group_N
+def _unique_groups(rows: list[int], snapshot: PinSnapshot, num_candidates: int) -> list[int]:
+    """The first row of each content group, and all rows without one."""
+    groups = snapshot.columns.group_N[rows].tolist() if rows else []
     seen_groups: set[int] = set()
-    candidates: list[Candidate] = []
-    for row in rows:
-        group = int(groups[row])
+    kept: list[int] = []
+    for row, group in zip(rows, groups, strict=True):
         if group and group in seen_groups:
             continue
         seen_groups.add(group)
-        candidates.append(_candidate(row, ranks_by_row[row], snapshot))
-        if len(candidates) == num_candidates:
+        kept.append(row)
+        if len(kept) == num_candidates:
             break
-    return tuple(candidates)
+    return kept
 
 
-def _candidate(row: int, ranks: Mapping[str, tuple[int, float]], snapshot: PinSnapshot) -> Candidate:
-    best = min(ranks, key=lambda name: ranks[name][0])
-    rank, score = ranks[best]
-    scores = {name: score for name, (_, score) in ranks.items()}
-    return Candidate(snapshot.pin_ids[row], best, score, rank, scores, snapshot.group_name(row))
+def _places(generated: Mapping[str, Generated], rows: set[int]) -> dict[int, list[tuple[int, str, float]]]:
+    """Rank, generator and score wherever each row was returned."""
+    places: dict[int, list[tuple[int, str, float]]] = {row: [] for row in rows}
+    for name, result in generated.items():
+        for rank, (row, score) in enumerate(zip(result.row_K.tolist(), result.score_K.tolist(), strict=True)):
+            if row in rows:
+                places[row].append((rank, name, score))
+    return places
+
+
+def _candidate(row: int, places: list[tuple[int, str, float]], snapshot: PinSnapshot) -> Candidate:
+    rank, name, score = min(places, key=_rank)
+    return Candidate(
+        snapshot.pin_ids[row], name, score, rank, {each: value for _, each, value in places}, snapshot.group_name(row)
+    )
+
+
+def _rank(place: tuple[int, str, float]) -> int:
+    return place[0]

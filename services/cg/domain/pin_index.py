@@ -1,86 +1,45 @@
-"""All live pins in columns: an append segment with tombstones, compacted when too many rows are dead.
+"""All live pins in columns: an append segment with tombstones. Dead rows leave by a compaction beside what serves.
 
 Shapes: N rows, W content width, T topics kept per pin.
 """
 
+import threading
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
-from modeling.arrays import Bools, Floats, Ints
+from modeling.arrays import Floats
 from modeling.hashing import stable_hash
 from services.cg.domain.pin import IndexedPin
+from services.cg.domain.pin_compaction import Compaction
+from services.cg.domain.pin_snapshot import Moved, PinColumns, PinSnapshot, empty_columns, language_of
+from services.cg.domain.stored_pins import StoredPins
 from services.cg.domain.two_tower_features import MAX_TOPICS
+
+__all__ = ["PinIndex", "PinSnapshot", "language_of"]
 
 START_ROWS = 1_024
 MAX_DEAD_SHARE = 0.25  # beyond it a quarter of every search is spent on rows that cannot be returned
 MIN_DEAD_ROWS = 1_000  # below it a compaction costs more than it saves
-
-
-@dataclass(frozen=True)
-class PinColumns:
-    """Parallel arrays. A code is a row of the index's own list of names; 0 = no name."""
-
-    content_NW: Floats
-    topic_hash_NT: Ints
-    created_ms_N: Ints
-    quality_N: Floats
-    language_N: Ints
-    group_N: Ints
-    is_live_N: Bools
-
-    def cut(self, num_rows: int) -> "PinColumns":
-        """Views of the first rows; whether a row is live is copied, as it is the one column that changes."""
-        columns = {name: getattr(self, name)[:num_rows] for name in self.__dataclass_fields__}
-        return replace(self, **{**columns, "is_live_N": columns["is_live_N"].copy()})
-
-
-@dataclass(frozen=True)
-class PinSnapshot:
-    """The index at one moment; safe to read from any thread. Rows of another `generation` mean other pins."""
-
-    generation: int
-    num_rows: int
-    pin_ids: Sequence[str]
-    row_of: Mapping[str, int]
-    columns: PinColumns
-    language_code: Mapping[str, int]
-    group_names: Sequence[str]
-    num_duplicates: int
-
-    def group_name(self, row: int) -> str:
-        """The content group of a row; empty = none."""
-        return self.group_names[int(self.columns.group_N[row])]
-
-    def rows_of(self, pin_ids: Sequence[str]) -> Ints:
-        """Row of each pin, -1 where it is not in this snapshot."""
-        rows = np.fromiter((self.row_of.get(pin_id, -1) for pin_id in pin_ids), dtype=np.int64, count=len(pin_ids))
-        return np.where(rows < self.num_rows, rows, -1)
-
-    def allowed(self, locale: str, excluded: Sequence[str]) -> Bools:
-        """Rows that may be returned [N]: live, in the locale's language or in none, not excluded."""
-        is_allowed_N = self.columns.is_live_N.copy()
-        if locale:
-            language_N = self.columns.language_N
-            is_allowed_N &= (language_N == 0) | (language_N == self.language_code.get(language_of(locale), -1))
-        rows = self.rows_of(excluded)
-        is_allowed_N[rows[rows >= 0]] = False
-        return is_allowed_N
-
-
-def language_of(locale: str) -> str:
-    """The primary language of a BCP 47 tag: "en-US" -> "en"."""
-    return locale.replace("_", "-").split("-", 1)[0].lower()
+MAX_FILL = 0.8  # beyond it a compaction makes room in the background, so that no upsert has to
+SAME_VECTOR = 1e-6  # two unit vectors as near as float32 can tell
 
 
 class PinIndex:
-    """Pins by id. One writer; readers take a `snapshot`."""
+    """Pins by id. One writer; readers take a `snapshot`, from any thread: they never see half of a change."""
 
     def __init__(self) -> None:
+        self._lock = threading.RLock()
         self._generation = 0
-        self._reset(START_ROWS, 0)
+        self._newest_generation = 0  # given to a compaction before it is in use
+        self._moved: Moved | None = None
+        self._columns = empty_columns(START_ROWS, 0)
+        self._width = 0
+        self._num_rows = 0
+        self._pin_ids: list[str] = []
+        self._row_of: dict[str, int] = {}
+        self._earlier_row: dict[int, int] = {}
         self._language_code: dict[str, int] = {}
         self._group_code: dict[str, int] = {}
         self._group_names = [""]
@@ -92,58 +51,123 @@ class PinIndex:
         return len(self._row_of)
 
     def upsert(self, pin: IndexedPin) -> str:
-        """Add or replace a pin. Returns "" or why its vector was refused (the pin is kept without it)."""
-        self.remove(pin.pin_id)
-        refusal = self._refusal(pin.content_vector)
-        if self._num_rows == len(self._columns.is_live_N):
-            self._grow()
-        self._write(self._num_rows, pin, None if refusal else pin.content_vector)
-        self._pin_ids.append(pin.pin_id)
-        self._row_of[pin.pin_id] = self._num_rows
-        self._num_rows += 1
-        return refusal
+        """Add or replace a pin; the same pin again changes nothing.
+
+        Returns "" or why its vector was refused (the pin is kept without it).
+        """
+        with self._lock:
+            refusal = self._refusal(pin.content_vector)
+            if self._num_rows == len(self._columns.is_live_N):
+                self._grow()
+            self._write(self._num_rows, pin, None if refusal else pin.content_vector)
+            if self._is_repeat(pin.pin_id):
+                return refusal
+            earlier_row = self._row_of.get(pin.pin_id)
+            if earlier_row is not None:
+                self._earlier_row[self._num_rows] = earlier_row
+            self._forget(pin.pin_id)
+            self._count_group(int(self._columns.group_N[self._num_rows]), 1)
+            self._columns.is_live_N[self._num_rows] = True
+            self._pin_ids.append(pin.pin_id)
+            self._row_of[pin.pin_id] = self._num_rows
+            self._num_rows += 1
+            return refusal
 
     def remove(self, pin_id: str) -> bool:
         """Whether the pin was there."""
+        with self._lock:
+            is_there = self._forget(pin_id)
+            self._row_of.pop(pin_id, None)
+            return is_there
+
+    def restore(self, pins: StoredPins) -> None:
+        """Fill an empty index at once. Raises: ValueError when it is not empty."""
+        if self._num_rows or self._language_code or self._group_code:
+            raise ValueError("only an empty index can be restored")
+        self._set_width(pins.columns.content_NW.shape[1])
+        self._language_code = {name: code for code, name in enumerate(pins.languages, start=1)}
+        self._group_code = {name: code for code, name in enumerate(pins.groups, start=1)}
+        self._group_names = ["", *pins.groups]
+        self._pin_ids, self._num_rows = list(pins.pin_ids), len(pins.pin_ids)
+        self._row_of = {pin_id: row for row, pin_id in enumerate(pins.pin_ids)}
+        self._columns = pins.columns
+        self._grow()
+        for group in pins.columns.group_N.tolist():
+            self._count_group(group, 1)
+
+    def snapshot(self) -> PinSnapshot:
+        """The pins as they are now; the same object until something changes."""
+        with self._lock:
+            if self._snapshot is None:
+                columns = self._columns.cut(self._num_rows)
+                self._snapshot = PinSnapshot(
+                    self._generation,
+                    self._num_rows,
+                    self._pin_ids,
+                    self._row_of,
+                    columns,
+                    self._language_code,
+                    self._group_names,
+                    self._num_duplicates,
+                    self._moved,
+                    self._earlier_row,
+                )
+            return self._snapshot
+
+    def wants_compaction(self) -> bool:
+        """Whether too many rows are dead, or the room is nearly used up."""
+        num_dead = self._num_rows - len(self._row_of)
+        is_full = self._num_rows > max(START_ROWS, MAX_FILL * len(self._columns.is_live_N))
+        return is_full or (num_dead > MIN_DEAD_ROWS and num_dead > MAX_DEAD_SHARE * self._num_rows)
+
+    def begin_compaction(self) -> Compaction:
+        """What another thread may carry out while this one goes on; `finish_compaction` takes it over."""
+        self._newest_generation += 1
+        return Compaction(self.snapshot(), self._newest_generation)
+
+    def finish_compaction(self, compaction: Compaction) -> bool:
+        """Use what was compacted, with all that changed since; in time proportional to what changed.
+
+        Returns False when rows meant other vectors by now and the compaction is of no use.
+        """
+        with self._lock:
+            if compaction.old.generation != self._generation:
+                return False
+            compaction.catch_up(self._columns, self._num_rows, self._pin_ids)
+            self._snapshot = None
+            self._generation, self._moved = compaction.generation, compaction.moved
+            self._columns, self._num_rows = compaction.columns, compaction.num_rows
+            self._pin_ids, self._row_of, self._earlier_row = compaction.pin_ids, compaction.row_of, {}
+            return True
+
+    def _forget(self, pin_id: str) -> bool:
+        """The pin's row is dead from now on; its id leads there until it leads to another one."""
         self._snapshot = None
-        row = self._row_of.pop(pin_id, None)
+        row = self._row_of.get(pin_id)
         if row is None:
             return False
         self._columns.is_live_N[row] = False
         self._count_group(int(self._columns.group_N[row]), -1)
-        num_dead = self._num_rows - len(self._row_of)
-        if num_dead > MIN_DEAD_ROWS and num_dead > MAX_DEAD_SHARE * self._num_rows:
-            self._compact()
         return True
-
-    def snapshot(self) -> PinSnapshot:
-        """The pins as they are now; the same object until something changes."""
-        if self._snapshot is None:
-            columns = self._columns.cut(self._num_rows)
-            self._snapshot = PinSnapshot(
-                self._generation,
-                self._num_rows,
-                self._pin_ids,
-                self._row_of,
-                columns,
-                self._language_code,
-                self._group_names,
-                self._num_duplicates,
-            )
-        return self._snapshot
 
     def _refusal(self, vector: Floats | None) -> str:
         if vector is None:
             return "missing_vector"
-        if not np.isfinite(vector).all() or not np.any(vector):
+        if vector.ndim != 1 or not np.isfinite(vector).all() or not np.any(vector):
             return "vector_not_finite_or_zero"
         if not self._width:
             self._set_width(len(vector))
         return "" if len(vector) == self._width else "vector_width"
 
+    def _is_repeat(self, pin_id: str) -> bool:
+        """Whether the pin's row already says what was just written behind the last row."""
+        row = self._row_of.get(pin_id)
+        return row is not None and self._columns.is_same(row, self._num_rows, SAME_VECTOR)
+
     def _write(self, row: int, pin: IndexedPin, vector: Floats | None) -> None:
         columns = self._columns
-        columns.content_NW[row] = 0.0 if vector is None else vector / np.linalg.norm(vector)
+        columns.content_NW[row] = 0.0 if vector is None else vector / np.linalg.norm(vector.astype(np.float64))
+        columns.has_vector_N[row] = vector is not None
         topics = [stable_hash(topic) for topic in pin.topics[:MAX_TOPICS]]
         columns.topic_hash_NT[row] = topics + [-1] * (MAX_TOPICS - len(topics))
         columns.created_ms_N[row] = pin.created_time_ms
@@ -152,8 +176,6 @@ class PinIndex:
         columns.group_N[row] = _code(self._group_code, pin.content_group)
         if columns.group_N[row] == len(self._group_names):
             self._group_names.append(pin.content_group)
-        self._count_group(int(columns.group_N[row]), 1)
-        columns.is_live_N[row] = True
 
     def _count_group(self, group: int, change: int) -> None:
         """Live pins beyond the first of each group are the duplicates a search has to make up for."""
@@ -163,47 +185,19 @@ class PinIndex:
         self._group_size[group] = before + change
         self._num_duplicates += max(0, before + change - 1) - max(0, before - 1)
 
-    def _reset(self, num_rows: int, width: int) -> None:
-        self._columns = _empty(num_rows, width)
-        self._width = width
-        self._num_rows = 0
-        self._pin_ids: list[str] = []
-        self._row_of: dict[str, int] = {}
-
     def _set_width(self, width: int) -> None:
-        self._width = width
-        self._generation += 1
+        """The first vector decides; rows get another meaning, so it is another generation."""
+        self._width, self._snapshot, self._moved = width, None, None
+        self._newest_generation += 1
+        self._generation = self._newest_generation
         rows = len(self._columns.is_live_N)
         self._columns = replace(self._columns, content_NW=np.zeros((rows, width), dtype=np.float32))
 
     def _grow(self) -> None:
-        bigger = _empty(2 * len(self._columns.is_live_N), self._width)
-        for name in bigger.__dataclass_fields__:
+        bigger = empty_columns(2 * max(START_ROWS, len(self._columns.is_live_N)), self._width)
+        for name in PinColumns.__dataclass_fields__:
             getattr(bigger, name)[: self._num_rows] = getattr(self._columns, name)
         self._columns = bigger
-
-    def _compact(self) -> None:
-        old, rows = self._columns, np.fromiter(self._row_of.values(), dtype=np.int64)
-        pin_ids = list(self._row_of)
-        self._generation += 1
-        self._reset(max(START_ROWS, 2 * len(rows)), self._width)
-        for name in old.__dataclass_fields__:
-            getattr(self._columns, name)[: len(rows)] = getattr(old, name)[rows]
-        self._num_rows = len(rows)
-        self._pin_ids = pin_ids
-        self._row_of = {pin_id: row for row, pin_id in enumerate(pin_ids)}
-
-
-def _empty(num_rows: int, width: int) -> PinColumns:
-    return PinColumns(
-        content_NW=np.zeros((num_rows, width), dtype=np.float32),
-        topic_hash_NT=np.full((num_rows, MAX_TOPICS), -1, dtype=np.int64),
-        created_ms_N=np.zeros(num_rows, dtype=np.int64),
-        quality_N=np.zeros(num_rows, dtype=np.float32),
-        language_N=np.zeros(num_rows, dtype=np.int64),
-        group_N=np.zeros(num_rows, dtype=np.int64),
-        is_live_N=np.zeros(num_rows, dtype=np.bool_),
-    )
 
 
 def _code(codes: dict[str, int], name: str) -> int:

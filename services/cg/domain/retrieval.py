@@ -40,7 +40,7 @@ class SurfacePlan:
 class RetrievalQuery:
     """Everything a generator may look at. `history` is oldest first; `now_ms` is epoch milliseconds.
 
-    `stored_vectors` by encoder are there for a user without a readable history.
+    `stored_vectors` by encoder are there for a user without a readable history. `seed` differs between requests.
     """
 
     snapshot: PinSnapshot
@@ -49,6 +49,7 @@ class RetrievalQuery:
     history: tuple[HistoryEvent, ...] = ()
     stored_vectors: Mapping[str, StoredVector] = field(default_factory=dict)
     subject_pin_id: str = ""
+    seed: int = 0
 
 
 @dataclass(frozen=True)

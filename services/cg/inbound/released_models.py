@@ -7,7 +7,7 @@ from pathlib import Path
 from chassis.bundles import Release
 from services.cg.domain.catalogue import Catalogue
 from services.cg.domain.pin_index import PinIndex
-from services.cg.ports import Generator
+from services.cg.ports import Generator, HistoryEncoder
 
 Read = Callable[[Path, str], Generator]  # bundle directory and version -> generator; raises Corrupt
 
@@ -25,3 +25,5 @@ class ReleasedModels:
         generator = await asyncio.to_thread(self._read_by_name[release.name], path, release.version)
         await asyncio.to_thread(generator.warm, self._index.snapshot())
         self._catalogue.put(release.name, generator.generate, release.version, generator.warm)
+        if isinstance(generator, HistoryEncoder):
+            self._catalogue.put_encoder(release.name, release.version, generator.encode_history)

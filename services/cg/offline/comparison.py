@@ -1,7 +1,7 @@
 """Every generator that learns, and the baselines it has to meet, on the same held-out pins over several seeds.
 
-Chronological leave-last-out, all unseen pins ranked. Shapes: S seeds (1 for models in closed form), U users with a
-label, P pins.
+Chronological leave-last-out, all unseen pins ranked: on a surface without a subject (home), and on one with (related).
+Shapes: S seeds (1 for models in closed form), U users with a label, P pins.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -15,13 +15,15 @@ from modeling.evaluation import hits, summarise_ranks
 from modeling.history_window import windows_at_end
 from modeling.interactions import Interactions
 from modeling.intervals import bootstrap_interval, paired_difference
-from modeling.item_to_item import fit_cosine, fit_ease
+from modeling.item_to_item import DEFAULT_DECAY, Neighbours, fit_cosine, fit_ease
 from modeling.training import Progress, silent
 from services.cg.domain.merge import RANK_OFFSET
 from services.cg.domain.two_tower_features import PinFeatures
+from services.cg.offline.context_guards import related_requests
 from services.cg.offline.contextual_fitting import Extras, fit_contextual, plan_for
 from services.cg.offline.ranking import ScoreUser, history_scorer, popularity_scorer, ranks_of
 from services.cg.offline.sasrec import sasrec_scores
+from services.cg.offline.surfaces import ScoreRelated, content_scorer, related_ranks, subject_scorer
 from services.cg.offline.two_tower_training import fit, plain_plan
 
 CUTS = (10, 100, 1_000)
@@ -30,6 +32,7 @@ MERGED_WEIGHTS: Mapping[str, float] = {"two_tower": 1.0, "contextual": 1.0, "co_
 NUM_CANDIDATES = 300
 MOST_NEIGHBOURS = 5_000  # weights per pin of a baseline: all of them in catalogues up to this size
 PEERS = ("ease_recency", "two_tower")  # whom the contextual tower is compared with, user by user
+CONTENT = "content"  # generator `related`: only where there is a subject
 LEARNT = ("two_tower", "sasrec", "contextual")
 
 
@@ -42,16 +45,33 @@ class Question:
     pins: PinFeatures
 
 
+@dataclass(frozen=True)
+class Scorer:
+    """One fitted model on both kinds of surface; one that knows no subject answers as without."""
+
+    home: ScoreUser
+    related: ScoreRelated
+
+
 def compare(
-    question: Question, seeds: Sequence[int], models: Sequence[str] = LEARNT, progress: Progress = silent
+    question: Question,
+    seeds: Sequence[int],
+    models: Sequence[str] = LEARNT,
+    progress: Progress = silent,
+    fitted: Callable[[str], None] = lambda _: None,
 ) -> dict[str, Any]:
-    """Recall with intervals per model and of all generators together, paired differences of the contextual tower."""
-    scorers: dict[str, list[ScoreUser]] = {name: [scorer] for name, scorer in _closed(question.train).items()}
+    """Recall with intervals per surface and model and of all generators together, and paired differences of the
+    contextual tower. `fitted` hears of each model that is ready."""
+    scorers = {name: [scorer] for name, scorer in _closed(question.train).items()}
+    fitted("baselines")
     for name in models:
-        scorers[name] = [_LEARNT[name](question, seed, progress) for seed in seeds]
-    ranks = {name: _ranks(question, each) for name, each in scorers.items()}
+        for seed in seeds:
+            scorers.setdefault(name, []).append(_LEARNT[name](question, seed, progress))
+            fitted(f"{name}, seed {seed}")
+    homes = {name: [scorer.home for scorer in each] for name, each in scorers.items()}
+    ranks = {name: _ranks(question, each) for name, each in homes.items()}
     if set(MERGED_WEIGHTS) <= scorers.keys():
-        ranks[MERGED] = _merged_ranks(question, scorers, len(seeds))
+        ranks[MERGED] = _merged_ranks(question, homes, len(seeds))
     report: dict[str, Any] = {
         "num_users": int((question.label_U >= 0).sum()),
         "num_pins": question.train.num_pins,
@@ -61,10 +81,25 @@ def compare(
     if "contextual" in ranks:
         peers = [peer for peer in PEERS if peer in ranks]
         report["contextual_minus"] = {peer: _differences(ranks["contextual"], ranks[peer]) for peer in peers}
-    return report
+    return report | _related(question, scorers)
 
 
-def _closed(train: Interactions) -> dict[str, ScoreUser]:
+def _related(question: Question, scorers: Mapping[str, Sequence[Scorer]]) -> dict[str, Any]:
+    """Nothing where pins have no topics: no subject can be chosen."""
+    requests = related_requests(question.train, question.label_U, question.pins, seed=0)
+    if not len(requests.user_U):
+        return {}
+    by_model = {name: [scorer.related for scorer in each] for name, each in scorers.items()}
+    if question.pins.content_PC.any():
+        by_model[CONTENT] = [content_scorer(question.pins)]
+    rows = {
+        name: _row(np.stack([related_ranks(question.train, requests, score) for score in each]))
+        for name, each in by_model.items()
+    }
+    return {"related": {"num_requests": len(requests.user_U), "models": rows}}
+
+
+def _closed(train: Interactions) -> dict[str, Scorer]:
     """Baselines with all their weights; `co_engaged` with those that serving keeps."""
     matrix_UP = train.matrix()
     num_kept = min(train.num_pins, MOST_NEIGHBOURS)
@@ -72,34 +107,47 @@ def _closed(train: Interactions) -> dict[str, ScoreUser]:
     ease = fit_ease(matrix_UP, num_neighbours=num_kept)
     counts_P = matrix_UP.sum(axis=0)
     return {
-        "popularity": lambda _: counts_P,
-        "popularity_decayed": popularity_scorer(train),
-        "item_knn": history_scorer(train, cosine, decay=1.0),
-        "item_knn_recency": history_scorer(train, cosine),
-        "ease": history_scorer(train, ease, decay=1.0),
-        "ease_recency": history_scorer(train, ease),
-        "co_engaged": history_scorer(train, fit_ease(matrix_UP)),
+        "popularity": _without_subject(lambda _: counts_P),
+        "popularity_decayed": _without_subject(popularity_scorer(train)),
+        "item_knn": _item_to_item(train, cosine, decay=1.0),
+        "item_knn_recency": _item_to_item(train, cosine),
+        "ease": _item_to_item(train, ease, decay=1.0),
+        "ease_recency": _item_to_item(train, ease),
+        "co_engaged": _item_to_item(train, fit_ease(matrix_UP)),
     }
 
 
-def _two_tower(question: Question, seed: int, progress: Progress) -> ScoreUser:
+def _item_to_item(train: Interactions, neighbours: Neighbours, decay: float = DEFAULT_DECAY) -> Scorer:
+    return Scorer(history_scorer(train, neighbours, decay), subject_scorer(train, neighbours, decay))
+
+
+def _without_subject(score_user: ScoreUser) -> Scorer:
+    return Scorer(score_user, lambda user, _: score_user(user))
+
+
+def _two_tower(question: Question, seed: int, progress: Progress) -> Scorer:
     plan = plain_plan(int(question.train.is_new.sum()), seed)
     _, trainer = fit(question.train, question.pins, plan, progress=progress)
-    return _product(*trainer.vectors())
+    return _without_subject(_product(*trainer.vectors()))
 
 
-def _contextual(question: Question, seed: int, progress: Progress) -> ScoreUser:
+def _contextual(question: Question, seed: int, progress: Progress) -> Scorer:
     trainer = fit_contextual(question.train, question.pins, plan_for(question.train, seed), Extras(progress=progress))
     window = windows_at_end(question.train, trainer.model.settings.max_history)
-    return _product(trainer.user_vectors(trainer.hidden(window)), trainer.item_vectors())
+    hidden_UD, item_PV = trainer.hidden(window), trainer.item_vectors()
+
+    def related(user: int, subject: int) -> Floats:
+        return np.asarray(item_PV @ trainer.user_vectors(hidden_UD[[user]], np.asarray([subject]))[0])
+
+    return Scorer(_product(trainer.user_vectors(hidden_UD), item_PV), related)
 
 
-def _sasrec(question: Question, seed: int, progress: Progress) -> ScoreUser:
+def _sasrec(question: Question, seed: int, progress: Progress) -> Scorer:
     score_UP = sasrec_scores(question.train, plan_for(question.train, seed), progress)
-    return lambda user: score_UP[user]
+    return _without_subject(lambda user: score_UP[user])
 
 
-_LEARNT: Mapping[str, Callable[[Question, int, Progress], ScoreUser]] = {
+_LEARNT: Mapping[str, Callable[[Question, int, Progress], Scorer]] = {
     "two_tower": _two_tower,
     "sasrec": _sasrec,
     "contextual": _contextual,

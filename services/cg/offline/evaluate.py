@@ -5,7 +5,7 @@ import json
 import os
 import sys
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +15,13 @@ import torch
 from chassis.errors import Invalid
 from modeling.dataset_bundle import open_training_data
 from modeling.interactions import History, collect, leave_last_out
-from modeling.training import silent
+from modeling.training import Progress, silent
 from modeling.training_data import PinTable, TrainingData
 from services.cg.offline.comparison import CUTS, LEARNT, MERGED, NUM_CANDIDATES, Question, compare
 from services.cg.offline.contextual_guards_report import guards_report
 from services.cg.offline.pin_inputs import pin_features
 from services.cg.offline.train import tell
+from services.cg.offline.version_skew import FITS_PER_SEED, skew_report
 
 MOVIELENS = "CORKBOARD_MOVIELENS"
 
@@ -31,13 +32,39 @@ def main(arguments: Sequence[str] | None = None) -> int:
     torch.set_num_threads(options.num_threads)
     data = movielens(Path(options.movielens)) if not options.dataset else open_training_data(Path(options.dataset))
     question = held_out(data)
-    progress = silent if options.json else tell
-    seeds = range(options.first_seed, options.first_seed + options.num_seeds)
-    report = {"data": data.name, **compare(question, seeds, options.models, progress)}
-    if options.context:
-        report["context"] = guards_report(question, seeds, progress)
+    report = {"data": data.name, **_measure(question, options)}
     sys.stdout.write((json.dumps(report) if options.json else as_lines(report)) + "\n")
     return 0
+
+
+def _measure(question: Question, options: argparse.Namespace) -> dict[str, Any]:
+    progress: Progress = silent if options.json or options.steps else tell
+    seeds = range(options.first_seed, options.first_seed + options.num_seeds)
+    if options.version_skew:
+        fitted = _steps(len(seeds) * FITS_PER_SEED) if options.steps else _nobody
+        return {"version_skew": skew_report(question, seeds, progress, fitted)}
+    fitted = _steps(1 + len(options.models) * len(seeds)) if options.steps else _nobody
+    report = compare(question, seeds, options.models, progress, fitted)
+    if options.context:
+        report["context"] = guards_report(question, seeds, progress)
+    return report
+
+
+def _steps(total: int) -> Callable[[str], None]:
+    """For a program that draws a bar: one line of JSON on stderr per model that is ready."""
+    done = 0
+
+    def fitted(what: str) -> None:
+        nonlocal done
+        done += 1
+        sys.stderr.write(json.dumps({"done": done, "total": total, "what": what}) + "\n")
+        sys.stderr.flush()
+
+    return fitted
+
+
+def _nobody(what: str) -> None:
+    """Who is not asked for steps hears of none."""
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -53,6 +80,10 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--first-seed", type=int, default=17)
     parser.add_argument("--num-threads", type=int, default=1, help="threads of one step; more only on idle cores")
     parser.add_argument("--context", action="store_true", help="also recall with true, shuffled and removed contexts")
+    parser.add_argument(
+        "--version-skew", action="store_true", help="instead: recall with an index, or states, older than the queries"
+    )
+    parser.add_argument("--steps", action="store_true", help="progress on stderr as one JSON object per line")
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of a table")
     options = parser.parse_args(arguments)
     if not options.dataset and not Path(options.movielens).is_file():
@@ -87,19 +118,40 @@ def _history(user: int, events: Sequence[tuple[int, int]]) -> History:
 
 
 def as_lines(report: Mapping[str, Any]) -> str:
-    """The table of models, then the differences, then the context."""
-    cuts = (*CUTS, NUM_CANDIDATES)
+    """The tables of models by surface, then the differences, then the context; or the table of versions."""
+    if "version_skew" in report:
+        return "\n".join([report["data"], *_skew_lines(report["version_skew"])])
     lines = [f"{report['data']}: {report['num_users']} users, {report['num_pins']} pins, seeds {report['seeds']}"]
-    lines.append(f"{'':20s}" + "".join(f"{f'recall@{k}':>24s}" for k in cuts) + f"{'ndcg@10':>10s}")
-    for name, row in report["models"].items():
-        cells = "".join(f"{_interval(row[f'recall@{k}']):>24s}" for k in cuts)
-        lines.append(f"{name:20s}{cells}{row['ndcg@10']:10.4f}")
+    lines += _table("home", report["models"])
+    if "related" in report:
+        lines += _table(f"related, {report['related']['num_requests']} requests", report["related"]["models"])
     for peer, row in report.get("contextual_minus", {}).items():
         lines.append(f"{f'contextual − {peer}':26s}" + "  ".join(f"{k} {_interval(v)}" for k, v in row.items()))
     if MERGED in report["models"]:
         lines.append(f"{MERGED}: recall at {NUM_CANDIDATES} candidates of the merged list")
     lines += [f"{name}: {value:.4f}" for name, value in report.get("context", {}).items()]
     return "\n".join(lines)
+
+
+def _table(title: str, models: Mapping[str, Any]) -> list[str]:
+    cuts = (*CUTS, NUM_CANDIDATES)
+    lines = [f"{title:20s}" + "".join(f"{f'recall@{k}':>24s}" for k in cuts) + f"{'ndcg@10':>10s}"]
+    for name, row in models.items():
+        cells = "".join(f"{_interval(row[f'recall@{k}']):>24s}" for k in cuts)
+        lines.append(f"{name:20s}{cells}{row['ndcg@10']:10.4f}")
+    return lines
+
+
+def _skew_lines(report: Mapping[str, Any]) -> list[str]:
+    lines = []
+    for regime, rows in report["index_version"].items():
+        lines += [f"queries of v, {regime}: index of {name:4s}{_recalls(row)}" for name, row in rows.items()]
+    rows = report["state_behind_events"]
+    return lines + [f"state {events} events behind{_recalls(row)}" for events, row in rows.items()]
+
+
+def _recalls(row: Mapping[str, Any]) -> str:
+    return "".join(f"  {name} {_interval(value)}" for name, value in row.items())
 
 
 def _interval(found: Mapping[str, float]) -> str:

@@ -117,7 +117,7 @@ def _files(events: Interactions, towers: _Towers, evaluation: Mapping[str, Metri
         "same_user_negative_share": {"before_mask": shares.before, "after_mask": shares.after},
     }
     return {
-        "popular": popular_files(events.pin_ids, counts_P, report),
+        "popular": popular_files(events.pin_ids, counts_P, report, int(events.time_ms_E.max(initial=0))),
         "co_engaged": co_engaged_files(events.pin_ids, fit_ease(events.matrix()), report),
         "two_tower": two_tower_files(towers.plain.model, events.pin_ids, events.event_types, report),
         "contextual": contextual_files(towers.contextual.model, events.pin_ids, events.event_types, of_contextual),

@@ -18,8 +18,10 @@ from modeling.signature import Signature
 from services.cg.domain import two_tower, two_tower_contextual
 from services.cg.domain.generators.co_engaged import CoEngagedPins
 from services.cg.domain.generators.contextual import ContextualPins
+from services.cg.domain.generators.pin_encoder import NewSearch
 from services.cg.domain.generators.popular import PopularPins
 from services.cg.domain.generators.two_tower import TwoTowerPins
+from services.cg.domain.index.live_search import LiveSearch
 from services.cg.domain.two_tower import TwoTower
 from services.cg.domain.two_tower_contextual import ContextualTwoTower
 
@@ -30,15 +32,19 @@ EVALUATION = "evaluation.json"
 Tower = TypeVar("Tower", TwoTower, ContextualTwoTower)
 
 
-def popular_files(pin_ids: Sequence[str], count_P: Floats, evaluation: Mapping[str, Any]) -> dict[str, bytes]:
-    """Bundle `popular`: decayed engagements per pin."""
-    return {PIN_IDS: _json(list(pin_ids)), ARRAYS: _arrays(count_P=count_P), EVALUATION: _json(evaluation)}
+def popular_files(
+    pin_ids: Sequence[str], count_P: Floats, evaluation: Mapping[str, Any], newest_time_ms: int = 0
+) -> dict[str, bytes]:
+    """Bundle `popular`: engagements per pin, decayed up to the newest one (epoch milliseconds, 0 = not known)."""
+    arrays = _arrays(count_P=count_P, newest_time_ms=np.asarray([newest_time_ms], dtype=np.int64))
+    return {PIN_IDS: _json(list(pin_ids)), ARRAYS: arrays, EVALUATION: _json(evaluation)}
 
 
 def read_popular(bundle: Path, version: str) -> PopularPins:
     """Raises: Corrupt."""
-    row_of_pin, arrays = _pins(bundle), _read_arrays(bundle, "count_P")
-    return PopularPins(row_of_pin, _finite(bundle, arrays["count_P"], len(row_of_pin)), version)
+    row_of_pin, arrays = _pins(bundle), _read_arrays(bundle, "count_P", "newest_time_ms")
+    count_P = _finite(bundle, arrays["count_P"], len(row_of_pin))
+    return PopularPins(row_of_pin, count_P, version, int(arrays["newest_time_ms"][0]))
 
 
 def co_engaged_files(pin_ids: Sequence[str], neighbours: Neighbours, evaluation: Mapping[str, Any]) -> dict[str, bytes]:
@@ -64,10 +70,10 @@ def two_tower_files(
     return _tower_files(model, two_tower.signature(model.settings), pin_ids, event_types, evaluation)
 
 
-def read_two_tower(bundle: Path, version: str) -> TwoTowerPins:
+def read_two_tower(bundle: Path, version: str, new_search: NewSearch = LiveSearch) -> TwoTowerPins:
     """Raises: Corrupt when weights, vocabulary and signature disagree."""
     model, id_row_of_pin, event_types = _read_tower(bundle, two_tower.from_settings)
-    return TwoTowerPins(model, id_row_of_pin, event_types, version)
+    return TwoTowerPins(model, id_row_of_pin, event_types, version, new_search)
 
 
 def contextual_files(
@@ -77,10 +83,12 @@ def contextual_files(
     return _tower_files(model, two_tower_contextual.signature(model.settings), pin_ids, event_types, evaluation)
 
 
-def read_contextual(bundle: Path, version: str) -> ContextualPins:
+def read_contextual(
+    bundle: Path, version: str, new_search: NewSearch = LiveSearch, *, is_state_stored: bool = False
+) -> ContextualPins:
     """Raises: Corrupt when weights, vocabulary and signature disagree."""
     model, id_row_of_pin, event_types = _read_tower(bundle, two_tower_contextual.from_settings)
-    return ContextualPins(model, id_row_of_pin, event_types, version)
+    return ContextualPins(model, id_row_of_pin, event_types, version, new_search, is_state_stored=is_state_stored)
 
 
 def _tower_files(

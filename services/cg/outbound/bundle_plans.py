@@ -20,6 +20,7 @@ class DefinitionPlans:
 
     def __init__(self) -> None:
         self._weights = DEFAULT_WEIGHTS
+        self._types_by_sequence: Mapping[str, frozenset[str]] = {}
 
     def plan(self, surface: str) -> SurfacePlan:
         """Raises: NotFound for a surface the definitions do not have."""
@@ -30,9 +31,15 @@ class DefinitionPlans:
             )
         return SurfacePlan(surface, weights)
 
+    def event_types(self, sequence: str) -> frozenset[str]:
+        """Types of the events in a sequence; empty while no released definitions say so."""
+        return self._types_by_sequence.get(sequence, frozenset())
+
     def apply(self, release: Release, path: Path) -> None:  # noqa: ARG002 - the content says its own version
         """Take the surfaces of a released bundle. Raises: Corrupt."""
-        surfaces = bundle.load(path).surfaces
+        definitions = bundle.load(path)
+        surfaces, sequences = definitions.surfaces, definitions.sequences
+        self._types_by_sequence = {name: frozenset(each.event_types) for name, each in sequences.items()}
         self._weights = {
             name: {share.name: share.weight for share in surface.generators} for name, surface in surfaces.items()
         }

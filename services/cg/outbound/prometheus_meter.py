@@ -15,7 +15,8 @@ class MetricsMeter:
             "retrieval_degradations_total", "Parts missing from answers.", ("component", "reason")
         )
         self._refused = metrics.counter(
-            "user_vectors_refused_total", "Stored user vectors of another encoder version than the index."
+            "user_vectors_refused_total",
+            "Stored user vectors and hidden states of another encoder version than the index.",
         )
 
     def retrieved(self, surface: str, generator: str, num_candidates: int) -> None:
@@ -26,5 +27,5 @@ class MetricsMeter:
     def degraded(self, component: str, reason: str) -> None:
         """A part of an answer was missing."""
         self._degradations.labels(self._metrics.bounded(component), reason).inc()
-        if (component, reason) == ("user_vector", "version_mismatch"):
+        if reason == "version_mismatch":
             self._refused.inc()

@@ -11,6 +11,7 @@ from chassis.bundles import BundleStore
 from chassis.deadline import Deadline
 from chassis.errors import Unavailable
 from chassis.grpc.server import GrpcDoor
+from chassis.lifecycle import Service
 from chassis.testing import InMemoryBus
 from modeling.release import announce, write_bundle
 from protos.cg.v1 import cg_pb2 as pb
@@ -53,6 +54,7 @@ class Running:
 
     def __init__(self, bus: InMemoryBus, store: BundleStore, indexer: FakeIndexer, channel: aio.Channel) -> None:
         self.bus, self.store, self.indexer = bus, store, indexer
+        self.service: Service
         self.stub: Any = RetrievalServiceStub(channel)
 
     async def retrieve(self, **fields: Any) -> pb.RetrieveResponse:
@@ -91,17 +93,26 @@ def encode(item: IndexedPin) -> bytes:
 
 
 @asynccontextmanager
-async def running_cg(folder: Path, *, num_pins: int = NUM_PINS) -> AsyncIterator[Running]:
+async def running_cg(
+    folder: Path, *, num_pins: int = NUM_PINS, bus: InMemoryBus | None = None, **settings: Any
+) -> AsyncIterator[Running]:
     """A service that has read `num_pins` pins."""
-    bus, indexer = InMemoryBus(), FakeIndexer()
+    bus, indexer = bus or InMemoryBus(), FakeIndexer()
     for number in range(num_pins):
         item = pin(number)
         bus.append(PINS_ENRICHED, encode(item), item.pin_id.encode(), None, {})
     config = Config(
-        grpc_port=0, admin_port=0, bundles_uri=str(folder / "bundles"), state_dir=str(folder / "state"), drain_s=0.2
+        grpc_port=0,
+        admin_port=0,
+        bundles_uri=str(folder / "bundles"),
+        state_dir=str(folder / "state"),
+        drain_s=0.2,
+        **settings,
     )
     service = build(config, bus=bus, histories=indexer, user_vectors=indexer)
     async with service:
         (door,) = (part for part in service._doors if isinstance(part, GrpcDoor))
         async with aio.insecure_channel(door.address) as channel:
-            yield Running(bus, BundleStore(config.bundles_uri), indexer, channel)
+            running = Running(bus, BundleStore(config.bundles_uri), indexer, channel)
+            running.service = service
+            yield running

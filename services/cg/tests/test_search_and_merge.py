@@ -5,10 +5,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.cg.domain.merge import RANK_OFFSET, merge
+from services.cg.domain.pin import IndexedPin
+from services.cg.domain.pin_compaction import Compaction
 from services.cg.domain.pin_index import PinIndex
 from services.cg.domain.retrieval import Generated
-from services.cg.domain.search import BLOCK_ROWS, best_rows, product_scores
-from services.cg.tests.world import pin, vector
+from services.cg.domain.search import best_rows
+from services.cg.tests.world import pin, pin_id, vector
 
 FLOATS = st.floats(width=32, allow_nan=True, allow_infinity=True)
 
@@ -25,11 +27,13 @@ def test_best_rows_are_the_sorted_allowed_finite_ones(rows: list[tuple[float, bo
     assert len(set(found.tolist())) == len(found)
 
 
-def test_blockwise_product_is_the_product() -> None:
-    random = np.random.default_rng(0)
-    vectors = random.normal(size=(BLOCK_ROWS + 100, 8)).astype(np.float32)
-    query = random.normal(size=8).astype(np.float32)
-    np.testing.assert_allclose(product_scores(vectors, query), vectors @ query, rtol=1e-4, atol=1e-5)
+@given(st.integers(0, 5_000), st.integers(1, 300), st.floats(0.0, 1.0), st.integers(0, 9))
+def test_the_sampled_threshold_loses_nothing(num_rows: int, k: int, allowed_share: float, seed: int) -> None:
+    random = np.random.default_rng(seed)
+    scores = np.sort(random.normal(size=num_rows)).astype(np.float32)[:: 1 if seed % 2 else -1]
+    allowed = random.random(num_rows) < allowed_share
+    expected = sorted(np.flatnonzero(allowed).tolist(), key=lambda row: -scores[row])[:k]
+    assert best_rows(scores, allowed, k).tolist() == expected
 
 
 @settings(max_examples=50)
@@ -65,14 +69,59 @@ def test_index_survives_compaction_with_the_same_pins() -> None:
     first = index.snapshot()
     for number in range(0, 3_000, 2):
         index.remove(pin(number).pin_id)
+    assert index.wants_compaction()
+    compaction = index.begin_compaction()
+    compaction.run()
+    index.remove(pin(1).pin_id)
+    index.upsert(pin(3, quality_score=0.9))
+    index.upsert(pin(3_000))
+    assert index.finish_compaction(compaction)
+    assert not index.wants_compaction()
     snapshot = index.snapshot()
     assert snapshot.generation > first.generation
     assert len(index) == 1_500
     allowed = snapshot.allowed("", [])
     live = {snapshot.pin_ids[int(row)] for row in np.flatnonzero(allowed)}
-    assert live == {pin(number).pin_id for number in range(1, 3_000, 2)}
+    assert live == {pin(number).pin_id for number in [*range(3, 3_000, 2), 3_000]}
     row = int(snapshot.rows_of([pin(7).pin_id])[0])
     np.testing.assert_allclose(snapshot.columns.content_NW[row], vector(7), rtol=1e-5)
+
+
+def test_the_same_pin_again_changes_nothing() -> None:
+    index = PinIndex()
+    index.upsert(pin(1))
+    before = index.snapshot().num_rows
+    index.upsert(pin(1))
+    assert index.snapshot().num_rows == before
+    index.upsert(pin(1, quality_score=0.7))
+    assert (index.snapshot().num_rows, len(index)) == (before + 1, 1)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.tuples(st.sampled_from(["add", "remove", "begin", "finish"]), st.integers(0, 9)), max_size=60))
+def test_index_is_what_a_dict_would_be_whatever_is_compacted_when(steps: list[tuple[str, int]]) -> None:
+    index = PinIndex()
+    expected: dict[str, IndexedPin] = {}
+    compaction: Compaction | None = None
+    for step, (action, number) in enumerate(steps):
+        if action == "add":
+            expected[pin_id(number)] = pin(number, created_time_ms=step, content_group=f"group-{number % 3}")
+            index.upsert(expected[pin_id(number)])
+        elif action == "remove":
+            assert index.remove(pin_id(number)) == (expected.pop(pin_id(number), None) is not None)
+        elif action == "begin":
+            compaction = index.begin_compaction()
+            compaction.run()
+        elif compaction is not None:
+            index.finish_compaction(compaction)
+            compaction = None
+    snapshot = index.snapshot()
+    rows = np.flatnonzero(snapshot.allowed("", []))
+    found = {snapshot.pin_ids[row]: int(snapshot.columns.created_ms_N[row]) for row in rows.tolist()}
+    assert found == {name: item.created_time_ms for name, item in expected.items()}
+    assert all(snapshot.row_of[snapshot.pin_ids[row]] == row for row in rows.tolist())
+    groups = {item.content_group for item in expected.values()}
+    assert snapshot.num_duplicates == len(expected) - len(groups)
 
 
 def test_an_older_snapshot_still_reads_what_it_saw() -> None:
@@ -84,3 +133,15 @@ def test_an_older_snapshot_still_reads_what_it_saw() -> None:
         index.upsert(pin(number))
     assert old.columns.is_live_N.tolist() == [True]
     assert old.num_rows == 1
+
+
+def test_a_pin_replaced_after_the_snapshot_is_found_where_the_snapshot_has_it() -> None:
+    index = PinIndex()
+    index.upsert(pin(1))
+    index.upsert(pin(2))
+    old = index.snapshot()
+    for quality in (0.1, 0.2, 0.3):
+        index.upsert(pin(1, quality_score=quality))
+    index.remove(pin_id(2))
+    assert old.rows_of([pin_id(1), pin_id(9)]).tolist() == [0, -1]
+    assert index.snapshot().rows_of([pin_id(1), pin_id(2)]).tolist() == [4, -1]

@@ -9,10 +9,10 @@ import numpy as np
 import torch
 
 from modeling.arrays import Floats
-from services.cg.domain.generators.pin_encoder import PinEncoder
+from services.cg.domain.generators.pin_encoder import NewSearch, PinEncoder
+from services.cg.domain.index.live_search import LiveSearch
 from services.cg.domain.pin_index import PinSnapshot
 from services.cg.domain.retrieval import Degradation, Generated, HistoryEvent, RetrievalQuery
-from services.cg.domain.search import best_rows, product_scores
 from services.cg.domain.two_tower_contextual import ContextualTwoTower, PinTensors
 from services.cg.domain.two_tower_features import PinFeatures, interest_confidence
 
@@ -23,15 +23,24 @@ class ContextualPins:
     """One model version with the vectors of all pins of the index.
 
     The hidden state is made from the newest events when they are at hand, so that a save counts at once; otherwise the
-    stored one of the same encoder version serves, otherwise the learned "no history" vector.
+    stored one of the same encoder version serves, otherwise the learned "no history" vector. With `is_state_stored`
+    it is always the stored one, which then lags behind the history.
     """
 
     name = NAME
 
     def __init__(
-        self, model: ContextualTwoTower, id_row_of_pin: Mapping[str, int], event_types: Sequence[str], version: str
+        self,
+        model: ContextualTwoTower,
+        id_row_of_pin: Mapping[str, int],
+        event_types: Sequence[str],
+        version: str,
+        new_search: NewSearch = LiveSearch,
+        *,
+        is_state_stored: bool = False,
     ) -> None:
         self.version = version
+        self._is_state_stored = is_state_stored
         self._model = model
         self._type_row = {name: row for row, name in enumerate(event_types, start=1)}
         self._pins = PinEncoder(
@@ -40,16 +49,15 @@ class ContextualPins:
             id_row_of_pin=id_row_of_pin,
             content_width=model.settings.content_width,
             num_topic_buckets=model.settings.topic_buckets,
+            new_search=new_search,
         )
 
     def generate(self, query: RetrievalQuery, k: int) -> Generated:
         """The nearest allowed pins. A stored state of another version and an unknown subject are left out and named."""
-        vectors_NV = self._pins.vectors(query.snapshot)
         hidden_D, of_history = self._hidden(query)
         user_V, of_context = self._in_context(hidden_D, query)
-        score_N = product_scores(vectors_NV, user_V)
-        rows = best_rows(score_N, query.is_allowed_N, k)
-        return Generated(rows, score_N[rows], self.version, self.version, (*of_history, *of_context))
+        found = self._pins.nearest(query, user_V, k)
+        return Generated(found.row_K, found.score_K, self.version, self.version, (*of_history, *of_context))
 
     def warm(self, snapshot: PinSnapshot) -> None:
         """Encode new pins before a request needs them."""
@@ -68,11 +76,13 @@ class ContextualPins:
         return np.asarray(self._model.last_hidden(pins_LD[None], types_L[None], is_real_L[None])[0].numpy())
 
     def _hidden(self, query: RetrievalQuery) -> tuple[Floats, tuple[Degradation, ...]]:
-        if query.history:
+        if query.history and not self._is_state_stored:
             return self.encode_history(query.history, query.snapshot), ()
         stored = query.stored_vectors.get(NAME)
         if stored is None:
-            return self._no_history(), ()
+            is_missing = bool(query.history)
+            missing = (Degradation("hidden_state", "not_found", "history_free"),) if is_missing else ()
+            return self._no_history(), missing
         if not stored.fits(self.version, self._model.settings.inner_width):
             return self._no_history(), (Degradation("hidden_state", "version_mismatch", "history_free"),)
         return stored.vector, ()

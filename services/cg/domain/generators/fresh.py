@@ -1,23 +1,90 @@
-"""The newest pins, so that what nobody has engaged with yet gets its chance."""
+"""The newest pins in the user's topics, and a share of slots for pins that few people were shown.
+
+Shapes: N rows of the snapshot, K answered rows, C newest rows, L history events, T topics of a pin.
+"""
 
 import numpy as np
 
+from modeling.arrays import Ints
+from services.cg.domain.impressions import Impressions
 from services.cg.domain.retrieval import Generated, RetrievalQuery
 from services.cg.domain.search import best_rows
 
 NAME = "fresh"
 HALF_LIFE_S = 3 * 86_400.0  # a pin of three days scores half of one published now
+TOPIC_DECAY = 0.95  # weight of a topic per step back in the history
+MAX_USER_TOPICS = 8  # the interests of most people; more would be nearly every topic
+POOL_PER_SLOT = 20  # so many of the newest pins compete for one slot
 
 
 class FreshPins:
-    """Newest first; pins without a creation time are never fresh."""
+    """Newest first; pins without a creation time are never fresh.
+
+    Of `k` slots `explore_share` are explored: spread evenly, drawn by the query's seed from the newest pins that were
+    delivered fewer than `few_impressions` times, whatever their topic; without such pins the slots go to the newest.
+    """
 
     name = NAME
     version = ""
 
+    def __init__(
+        self, impressions: Impressions | None = None, *, explore_share: float = 0.0, few_impressions: int = 10
+    ) -> None:
+        self._impressions = impressions or Impressions()
+        self._explore_share, self._few_impressions = explore_share, few_impressions
+
     def generate(self, query: RetrievalQuery, k: int) -> Generated:
-        """The newest allowed pins; the score falls from 1 with age."""
+        """The newest allowed pins, those of the user's topics before others; the score falls from 1 with age."""
         created_ms_N = query.snapshot.columns.created_ms_N
-        rows = best_rows(created_ms_N.astype(np.float64), query.is_allowed_N & (created_ms_N > 0), k)
+        is_fresh_N = query.is_allowed_N & (created_ms_N > 0)
+        pool_C = best_rows(created_ms_N.astype(np.float64), is_fresh_N, k * POOL_PER_SLOT)
+        rows = _interleave(_theirs_first(query, pool_C)[:k], self._explored(query, pool_C, k), k)
         age_s_K = np.maximum(query.now_ms - created_ms_N[rows], 0) / 1_000.0
         return Generated(rows, (0.5 ** (age_s_K / HALF_LIFE_S)).astype(np.float32))
+
+    def _explored(self, query: RetrievalQuery, pool_C: Ints, k: int) -> Ints:
+        num_explored = int(k * self._explore_share)
+        if not num_explored:
+            return pool_C[:0]
+        pool_C = pool_C[: num_explored * POOL_PER_SLOT]
+        shown_C = self._impressions.of([query.snapshot.pin_ids[row] for row in pool_C])
+        random = np.random.default_rng(query.seed)
+        return random.permutation(pool_C[shown_C < self._few_impressions])[:num_explored]
+
+
+def _theirs_first(query: RetrievalQuery, pool_C: Ints) -> Ints:
+    """The pool with the pins of the user's topics before the others, each part newest first."""
+    topic_CT = query.snapshot.columns.topic_hash_NT[pool_C]
+    is_theirs_C = np.isin(topic_CT, _user_topics(query)).any(axis=1)
+    return np.concatenate([pool_C[is_theirs_C], pool_C[~is_theirs_C]])
+
+
+def _user_topics(query: RetrievalQuery) -> Ints:
+    """Hashes of the topics that the history, and the subject pin, are most about."""
+    pin_ids = [event.pin_id for event in query.history] + ([query.subject_pin_id] if query.subject_pin_id else [])
+    rows_L = query.snapshot.rows_of(pin_ids)
+    weight_L = TOPIC_DECAY ** np.arange(len(rows_L) - 1, -1, -1)
+    is_known_L = rows_L >= 0
+    topic_LT = query.snapshot.columns.topic_hash_NT[rows_L[is_known_L]]
+    weight_LT = np.broadcast_to(weight_L[is_known_L, None], topic_LT.shape)
+    topics, place = np.unique(topic_LT, return_inverse=True)
+    weights = np.bincount(place.ravel(), weights=weight_LT.ravel(), minlength=len(topics))
+    best_first = topics[np.argsort(-weights, kind="stable")]
+    return best_first[best_first >= 0][:MAX_USER_TOPICS]
+
+
+def _interleave(newest_K: Ints, explored: Ints, k: int) -> Ints:
+    """Every so many slots an explored row, each row once, at most `k`; when one list ends the other fills its slots."""
+    is_explored = np.isin(newest_K, explored)
+    plain, rows = newest_K[~is_explored].tolist(), []
+    waiting, num_slots = explored.tolist(), min(k, int((~is_explored).sum()) + len(explored))
+    share = len(waiting) / max(1, num_slots)
+    taken = 0
+    for slot in range(num_slots):
+        is_due = int((slot + 1) * share + 1e-9) > taken
+        if (is_due and waiting) or not plain:
+            rows.append(waiting.pop(0))
+            taken += 1
+        else:
+            rows.append(plain.pop(0))
+    return np.asarray(rows, dtype=np.int64)

@@ -3,16 +3,19 @@
 Shapes: N rows of the snapshot, P pins, V vector width.
 """
 
-import threading
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
 from modeling.arrays import Floats, Ints
+from services.cg.domain.index.aligned_rows import AlignedRows
+from services.cg.domain.index.live_search import LiveSearch, Vectors
+from services.cg.domain.index.vector_search import Found
 from services.cg.domain.pin_index import PinSnapshot
+from services.cg.domain.retrieval import RetrievalQuery
 from services.cg.domain.two_tower_features import PinFeatures, topic_buckets
 
-ENCODE_ROWS = 1_024  # pins encoded at once: a few milliseconds
+NewSearch = Callable[[Vectors], LiveSearch]
 
 
 class PinEncoder:
@@ -26,26 +29,20 @@ class PinEncoder:
         id_row_of_pin: Mapping[str, int],
         content_width: int,
         num_topic_buckets: int,
+        new_search: NewSearch = LiveSearch,
     ) -> None:
         self._encode, self._id_row_of_pin = encode, id_row_of_pin
         self._content_width, self._num_topic_buckets = content_width, num_topic_buckets
-        self._lock = threading.Lock()
-        self._generation = -1
-        self._nothing: Floats = np.zeros((0, vector_width), dtype=np.float32)
-        self._vectors_NV = self._nothing
+        self._vectors_NV = AlignedRows(self._encode_rows, np.zeros((0, vector_width), dtype=np.float32))
+        self._search = new_search(self.vectors)
 
     def vectors(self, snapshot: PinSnapshot) -> Floats:
         """Encode what is new in the snapshot; vectors of its rows [N, V]."""
-        with self._lock:
-            if snapshot.generation != self._generation:
-                self._generation, self._vectors_NV = snapshot.generation, self._nothing
-            blocks = [self._vectors_NV]
-            for start in range(len(self._vectors_NV), snapshot.num_rows, ENCODE_ROWS):
-                pin_ids = snapshot.pin_ids[start : min(start + ENCODE_ROWS, snapshot.num_rows)]
-                blocks.append(self._encode(self.features(snapshot, pin_ids)))
-            if len(blocks) > 1:
-                self._vectors_NV = np.concatenate(blocks)
-            return self._vectors_NV[: snapshot.num_rows]
+        return self._vectors_NV.of(snapshot)
+
+    def nearest(self, query: RetrievalQuery, user_V: Floats, k: int) -> Found:
+        """The `k` allowed pins nearest to the user's vector."""
+        return self._search.search(query.snapshot, user_V, query.is_allowed_N, k)
 
     def features(self, snapshot: PinSnapshot, pin_ids: Sequence[str]) -> PinFeatures:
         """Id, content and topics [P]; a pin that left the index keeps its id only."""
@@ -58,3 +55,6 @@ class PinEncoder:
         if snapshot.columns.content_NW.shape[1] == self._content_width:
             content_PC[is_here] = snapshot.columns.content_NW[rows[is_here]]
         return PinFeatures(id_row_P, content_PC, topic_buckets(topic_PT, self._num_topic_buckets))
+
+    def _encode_rows(self, snapshot: PinSnapshot, start: int, end: int) -> Floats:
+        return self._encode(self.features(snapshot, snapshot.pin_ids[start:end]))

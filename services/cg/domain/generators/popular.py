@@ -1,5 +1,7 @@
 """Decayed popularity; before any bundle it is the pins' own quality, so there is always something to serve.
 
+Counts go on decaying after the bundle was made, as the quality of new pins does: an old bundle gives way to them.
+
 Shapes: N rows of the snapshot, P pins of the bundle.
 """
 
@@ -19,12 +21,19 @@ PRIOR_WEIGHT = 0.5  # a new pin of full quality counts as half an engagement
 
 
 class PopularPins:
-    """Counts per pin of one bundle version; locales are told apart by the filter of the query."""
+    """Counts per pin of one bundle version, as of its newest engagement; the query's filter tells locales apart."""
 
     name = NAME
 
-    def __init__(self, row_of_pin: Mapping[str, int] | None = None, count_P: Floats | None = None, version: str = ""):
+    def __init__(
+        self,
+        row_of_pin: Mapping[str, int] | None = None,
+        count_P: Floats | None = None,
+        version: str = "",
+        newest_time_ms: int = 0,
+    ) -> None:
         self.version = version
+        self._newest_time_ms = newest_time_ms
         self._count_P = np.zeros(0, dtype=np.float32) if count_P is None else count_P
         self._rows = RowMap(row_of_pin or {})
 
@@ -34,9 +43,18 @@ class PopularPins:
 
     def generate(self, query: RetrievalQuery, k: int) -> Generated:
         """The most popular allowed pins."""
-        score_N = popularity_score(self._counts(query.snapshot), _prior(query.snapshot, query.now_ms))
+        score_N = popularity_score(
+            self._counts(query.snapshot) * self._decay(query.now_ms), _prior(query.snapshot, query.now_ms)
+        )
         rows = best_rows(score_N, query.is_allowed_N, k)
         return Generated(rows, score_N[rows], index_version=self.version)
+
+    def _decay(self, now_ms: int) -> float:
+        """What an engagement of the bundle's newest moment counts now."""
+        if not self._newest_time_ms:
+            return 1.0
+        age_s = max(0, now_ms - self._newest_time_ms) / 1_000.0
+        return float(0.5 ** (age_s / DEFAULT_HALF_LIFE_S))
 
     def _counts(self, snapshot: PinSnapshot) -> Floats:
         bundle_row_N = self._rows.of(snapshot)

@@ -1,8 +1,9 @@
 """Pins whose content is near the subject pin's."""
 
 from chassis.errors import NotFound
+from services.cg.domain.generators.pin_encoder import NewSearch
+from services.cg.domain.index.live_search import LiveSearch
 from services.cg.domain.retrieval import Generated, RetrievalQuery
-from services.cg.domain.search import best_rows, product_scores
 
 NAME = "related"
 
@@ -13,6 +14,9 @@ class RelatedPins:
     name = NAME
     version = ""
 
+    def __init__(self, new_search: NewSearch = LiveSearch) -> None:
+        self._search = new_search(lambda snapshot: snapshot.columns.content_NW)
+
     def generate(self, query: RetrievalQuery, k: int) -> Generated:
         """The nearest allowed pins, without the subject itself.
 
@@ -20,10 +24,9 @@ class RelatedPins:
         """
         snapshot = query.snapshot
         row = int(snapshot.rows_of([query.subject_pin_id])[0])
-        if row < 0 or not snapshot.columns.content_NW[row].any():
+        if row < 0 or not snapshot.columns.has_vector_N[row]:
             raise NotFound(f"subject pin {query.subject_pin_id!r} is not in the index or has no content vector")
-        score_N = product_scores(snapshot.columns.content_NW, snapshot.columns.content_NW[row])
-        is_allowed_N = query.is_allowed_N & (score_N != 0.0)
+        is_allowed_N = query.is_allowed_N & snapshot.columns.has_vector_N
         is_allowed_N[row] = False
-        rows = best_rows(score_N, is_allowed_N, k)
-        return Generated(rows, score_N[rows])
+        found = self._search.search(snapshot, snapshot.columns.content_NW[row], is_allowed_N, k)
+        return Generated(found.row_K, found.score_K)

@@ -9,10 +9,10 @@ import numpy as np
 import torch
 
 from modeling.arrays import Floats
-from services.cg.domain.generators.pin_encoder import PinEncoder
+from services.cg.domain.generators.pin_encoder import NewSearch, PinEncoder
+from services.cg.domain.index.live_search import LiveSearch
 from services.cg.domain.pin_index import PinSnapshot
 from services.cg.domain.retrieval import Degradation, Generated, HistoryEvent, RetrievalQuery
-from services.cg.domain.search import best_rows, product_scores
 from services.cg.domain.two_tower import TwoTower
 from services.cg.domain.two_tower_features import PinFeatures
 
@@ -25,7 +25,12 @@ class TwoTowerPins:
     name = NAME
 
     def __init__(
-        self, model: TwoTower, id_row_of_pin: Mapping[str, int], event_types: Sequence[str], version: str
+        self,
+        model: TwoTower,
+        id_row_of_pin: Mapping[str, int],
+        event_types: Sequence[str],
+        version: str,
+        new_search: NewSearch = LiveSearch,
     ) -> None:
         self.version = version
         self._model = model
@@ -36,15 +41,14 @@ class TwoTowerPins:
             id_row_of_pin=id_row_of_pin,
             content_width=model.settings.content_width,
             num_topic_buckets=model.settings.topic_buckets,
+            new_search=new_search,
         )
 
     def generate(self, query: RetrievalQuery, k: int) -> Generated:
         """The nearest allowed pins. A stored vector of another encoder version is refused and named."""
-        vectors_NV = self._pins.vectors(query.snapshot)
         user_V, degradations = self._user_vector(query)
-        score_N = product_scores(vectors_NV, user_V)
-        rows = best_rows(score_N, query.is_allowed_N, k)
-        return Generated(rows, score_N[rows], self.version, self.version, degradations)
+        found = self._pins.nearest(query, user_V, k)
+        return Generated(found.row_K, found.score_K, self.version, self.version, degradations)
 
     def warm(self, snapshot: PinSnapshot) -> None:
         """Encode new pins before a request needs them."""

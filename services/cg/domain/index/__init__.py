@@ -1,0 +1,1 @@
+"""Nearest-neighbour search over the live pins: exact or by a graph, behind one port."""
