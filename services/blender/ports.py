@@ -79,6 +79,18 @@ class CandidateSource(Protocol):
         ...
 
 
+class PopularCopies(Protocol):
+    """Where popular lists outlive the process. Calls block: use a thread."""
+
+    def keep(self, lists: Mapping[str, Sequence[Candidate]]) -> None:
+        """Replace the copy by these lists by locale, whole or not at all. Raises: OSError."""
+        ...
+
+    def load(self) -> Mapping[str, Sequence[Candidate]]:
+        """The lists kept last; empty when there are none. Raises: Corrupt."""
+        ...
+
+
 class Ranker(Protocol):
     """Scores candidates for a user."""
 

@@ -32,6 +32,7 @@ from services.blender.outbound.grpc_cg import GrpcCandidates
 from services.blender.outbound.grpc_indexer import GrpcIndexer
 from services.blender.outbound.grpc_ranker import GrpcRanker
 from services.blender.outbound.in_memory_served_log import Explanations, QueuedServedLog, Sink
+from services.blender.outbound.json_popular_lists import JsonPopularLists
 from services.blender.outbound.kafka_served_feeds import KafkaServedFeeds
 from services.blender.outbound.redis_explanations import RedisExplanations
 from services.blender.outbound.redis_sessions import RedisSessions
@@ -79,6 +80,7 @@ def build(
     refresh = PopularRefresh(
         candidates,
         memory.popular,
+        JsonPopularLists(config.state_dir),
         catalogue,
         clock,
         shell.metrics,

@@ -16,6 +16,7 @@ from services.blender.app.feature_prefetch import FeaturePrefetch
 from services.blender.app.feed_page import FeedPage
 from services.blender.app.feed_stages import FeedPipelines
 from services.blender.app.feed_state import FeedState
+from services.blender.app.survival_meter import SurvivalMeter
 from services.blender.app.variety_meter import VarietyMeter
 from services.blender.domain.candidate import Degradation
 from services.blender.domain.cursor import Cursor
@@ -36,6 +37,7 @@ class GetFeed:
         self._catalogue, self._pins, self._features, self._pipelines = catalogue, pins, features, pipelines
         self._feeds = metrics.counter("blender_feeds_total", "Pages answered.", ("surface", "quality"))
         self._variety = VarietyMeter(metrics)
+        self._survival = SurvivalMeter(metrics)
         self._items = metrics.counter("blender_items_total", "Items answered.", ("surface",))
 
     async def __call__(self, request: FeedRequest, cursor: Cursor | None, deadline: Deadline) -> FeedPage:
@@ -82,6 +84,7 @@ class GetFeed:
         self._feeds.labels(state.surface.name, quality).inc()
         self._items.labels(state.surface.name).inc(len(state.placed))
         self._variety.observe(state)
+        self._survival.observe(state)
         return FeedPage(
             items=state.placed,
             next_cursor=state.next_cursor,

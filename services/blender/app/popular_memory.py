@@ -26,6 +26,12 @@ class PopularMemory:
         """Those that people asked for lately."""
         return list(self._wanted)
 
+    @property
+    def lists(self) -> dict[str, Sequence[Candidate]]:
+        """Every list by its locale."""
+        found = {locale: self._list_by_locale.get(locale) for locale in self._list_by_locale}
+        return {locale: candidates for locale, candidates in found.items() if candidates}
+
     def want(self, locale: str) -> None:
         """Somebody of this locale asked for a feed."""
         self._wanted.put(locale, None)

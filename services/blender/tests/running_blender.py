@@ -69,12 +69,21 @@ def announce_definitions(bus: InMemoryBus, directory: Path) -> None:
 
 @asynccontextmanager
 async def running_blender(
-    directory: Path, world: World | None = None, *, sessions_in: SessionStore | None = None, **settings: Any
+    directory: Path,
+    world: World | None = None,
+    *,
+    sessions_in: SessionStore | None = None,
+    bus: InMemoryBus | None = None,
+    cg_mood: str = "ok",
+    **settings: Any,
 ) -> AsyncIterator[RunningBlender]:
-    """Started with definitions and a warm connection to each peer."""
-    bus, sessions, explanations = InMemoryBus(), InMemorySessions(), InMemoryExplanations()
-    announce_definitions(bus, directory / "bundles")
+    """Started with definitions (of its own bus, or what is on the one given) and a warm connection to each peer."""
+    sessions, explanations = InMemorySessions(), InMemoryExplanations()
+    if bus is None:
+        bus = InMemoryBus()
+        announce_definitions(bus, directory / "bundles")
     async with running_peers(world or World()) as peers:
+        peers.cg.mood = cg_mood
         defaults = {
             "indexer_target": f"127.0.0.1:{peers.indexer.port}",
             "cg_target": f"127.0.0.1:{peers.cg.port}",
