@@ -12,9 +12,11 @@ from corkboard.commands import (
     data,
     definitions,
     doctor,
+    evaluate,
     evaluation,
     feeds,
     lake,
+    models,
     parity,
     quota,
     rebuild,
@@ -60,9 +62,10 @@ def build() -> typer.Typer:
         app.command()(command)
     app.add_typer(data.importer, name="import")
     app.add_typer(evaluation.train, name="train")
-    app.add_typer(evaluation.evaluate, name="evaluate")
+    app.add_typer(evaluate.app, name="evaluate")
     app.add_typer(definitions.app, name="definitions")
     app.add_typer(lake.app, name="lake")
+    app.add_typer(models.app, name="models")
     app.add_typer(parity.app, name="parity")
     app.add_typer(quota.app, name="quota")
     return app

@@ -9,6 +9,7 @@ from chassis.bundles import BundleStore, Release
 from chassis.clock import SYSTEM_CLOCK
 from chassis.deadline import Deadline
 from chassis.kafka.bus import Bus
+from modeling import release_log
 from protos.releases import encode_release
 from protos.topics import MODELS_RELEASED
 
@@ -31,7 +32,12 @@ def write_bundle(
 
 
 async def announce(bus: Bus, releases: Sequence[Release]) -> None:
-    """Tell every process about the releases; returns when all replicas have them. Raises: Unavailable."""
+    """Tell every process about the releases; returns when all replicas have them. Raises: Unavailable.
+
+    Remembers first: an announcement without a record could not be undone, a record without one does no harm.
+    """
+    for release in releases:
+        await asyncio.to_thread(release_log.record, release, release.released_by)
     producer = bus.producer()
     async with asyncio.TaskGroup() as tasks:
         await producer.start(tasks)
