@@ -18,7 +18,8 @@ home = Surface(
     seen_window_s=7 * DAY_S,
     pool_size=300,
     generators=(
-        GeneratorShare(name="two_tower", weight=4),
+        GeneratorShare(name="contextual", weight=3),
+        GeneratorShare(name="two_tower", weight=2),
         GeneratorShare(name="co_engaged", weight=4),
         GeneratorShare(name="fresh", weight=1),
         GeneratorShare(name="popular", weight=1),
@@ -35,8 +36,9 @@ related = Surface(
     needs_subject=True,
     generators=(
         GeneratorShare(name="related", weight=4),
+        GeneratorShare(name="contextual", weight=3),
         GeneratorShare(name="co_engaged", weight=3),
-        GeneratorShare(name="two_tower", weight=2),
+        GeneratorShare(name="two_tower", weight=1),
         GeneratorShare(name="popular", weight=0.5),
     ),
     diversity_weight=0.15,
@@ -50,7 +52,8 @@ search = Surface(
     pool_size=300,
     needs_query=True,
     generators=(
-        GeneratorShare(name="two_tower", weight=4),
+        GeneratorShare(name="contextual", weight=2),
+        GeneratorShare(name="two_tower", weight=2),
         GeneratorShare(name="popular", weight=1),
     ),
     diversity_weight=0.1,
