@@ -42,7 +42,10 @@ ON_DEMAND = {
 }
 
 # Imports of a package that is not in the service's own dependencies: where it is absent, a clear error says so.
-OPTIONAL = {("services/blender/app/slate_loop.py", "services.blender.domain.slate_compiled")}
+OPTIONAL = {
+    ("services/blender/app/slate_loop.py", "services.blender.domain.slate_compiled"),
+    ("sequences/engine/sentence_encoder.py", "model2vec"),
+}
 
 
 @dataclass(frozen=True)

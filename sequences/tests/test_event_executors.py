@@ -105,7 +105,13 @@ def test_attributes_are_parsed_as_one_by_one(rows: list[tuple[str, bytes]]) -> N
 )
 def test_pins_are_looked_up_as_one_by_one(pin_ids: list[str], bands: list[int], price: int) -> None:
     known: dict[str, dict[str, Any]] = {
-        "a": {"topics": ["x", "y"], "price_micros": price, "advertiser_id": "", "created_time_ms": 0},
+        "a": {
+            "topics": ["x", "y"],
+            "price_micros": price,
+            "advertiser_id": "",
+            "created_time_ms": 0,
+            "semantic_id": [3, 1],
+        },
         "b": {"topics": [], "price_micros": None, "advertiser_id": "ad", "created_time_ms": 7},
     }
     writes = {
@@ -113,6 +119,7 @@ def test_pins_are_looked_up_as_one_by_one(pin_ids: list[str], bands: list[int], 
         "pin_price_band": "int32",
         "pin_created_time_ms": "int64",
         "pin_advertiser_id": "string",
+        "pin_semantic_id": "list<int32>",
     }
     columns = {"pin_id": pa.array(pin_ids, pa.string())}
     result = run_alone("lookup_pin", columns, writes, {"price_bands_micros": bands}, Lookups(rows=known))
@@ -125,6 +132,7 @@ def test_pins_are_looked_up_as_one_by_one(pin_ids: list[str], bands: list[int], 
             "pin_price_band": bisect_right(bands, pin["price_micros"] or 0),
             "pin_created_time_ms": pin["created_time_ms"] or None,
             "pin_advertiser_id": pin["advertiser_id"],
+            "pin_semantic_id": pin.get("semantic_id"),
         }
         assert {name: result.columns[name][row].as_py() for name in writes} == (expected or dict.fromkeys(writes))
 

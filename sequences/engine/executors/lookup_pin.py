@@ -19,6 +19,8 @@ WRITABLE = {
     "pin_price_band": "int32",
     "pin_created_time_ms": "int64",
     "pin_content_group": "string",
+    "pin_content_vector_version": "string",
+    "pin_semantic_id": "list<int32>",
 }
 
 
@@ -56,6 +58,6 @@ def _value(column: str, row: Mapping[str, Any], bands: list[int]) -> Any:
     if column == "pin_price_band":
         return bisect_right(bands, row.get("price_micros") or 0)
     value = row.get(column.removeprefix("pin_"))
-    if column == "pin_created_time_ms":
-        return value or None  # 0 = the publisher did not say
+    if column in ("pin_created_time_ms", "pin_content_vector_version", "pin_semantic_id"):
+        return value or None  # nobody said, or nobody made one
     return value

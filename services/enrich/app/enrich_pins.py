@@ -13,6 +13,7 @@ from services.enrich.domain.pin import EnrichedPin, PublishedPin
 from services.enrich.domain.quality import quality_score
 from services.enrich.ports import EnrichedPins, Parking
 
+SEMANTIC_ID = "semantic_id"
 FILTERED = "was filtered, which pins cannot be"
 Change = PublishedPin | str
 """A published pin, or the id of a deleted one."""
@@ -55,8 +56,10 @@ class EnrichPins:
         now_ms = self._clock.now_ms()
         vectors = result.batch.column("content_vector").to_pylist()
         versions = result.batch.column("content_vector_version").to_pylist()
-        for row, vector, version in zip(result.rows.tolist(), vectors, versions, strict=True):
-            outcomes[row] = EnrichedPin(pins[row], vector, version, quality_score(pins[row]), now_ms, engines.version)
+        codes = _semantic_ids(result.batch)
+        for row, vector, version, code in zip(result.rows.tolist(), vectors, versions, codes, strict=True):
+            quality = quality_score(pins[row])
+            outcomes[row] = EnrichedPin(pins[row], vector, version, quality, now_ms, engines.version, code or ())
         return outcomes
 
     async def _in_order(self, changes: Sequence[tuple[Change, Enriched | None]]) -> None:
@@ -67,6 +70,14 @@ class EnrichPins:
                 await self._enriched.publish(outcome)
             elif outcome is not None:
                 await self._parking.park_pin(change.pin_id, change.payload, outcome)
+
+
+def _semantic_ids(rows: pa.RecordBatch) -> Sequence[Sequence[int] | None]:
+    """Of each row; None for all when no enrichment writes them."""
+    if SEMANTIC_ID not in rows.schema.names:
+        return [None] * rows.num_rows
+    found: list[list[int] | None] = rows.column(SEMANTIC_ID).to_pylist()
+    return found
 
 
 def to_batch(pins: Sequence[PublishedPin]) -> pa.RecordBatch:

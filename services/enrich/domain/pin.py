@@ -25,7 +25,7 @@ class PublishedPin:
 
 @dataclass(frozen=True)
 class EnrichedPin:
-    """A pin with what was computed for it; `content_vector` [D] has unit length."""
+    """A pin with what was computed for it; `content_vector` [D] has unit length, `semantic_id` is coarse to fine."""
 
     published: PublishedPin
     content_vector: Sequence[float]
@@ -33,3 +33,4 @@ class EnrichedPin:
     quality_score: float
     enriched_time_ms: int
     definitions_version: str
+    semantic_id: Sequence[int] = ()

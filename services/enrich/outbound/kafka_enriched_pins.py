@@ -46,4 +46,5 @@ def to_message(pin: EnrichedPin) -> pb.EnrichedPin:
         quality_score=pin.quality_score,
         enriched_time_ms=pin.enriched_time_ms,
         definitions_version=pin.definitions_version,
+        semantic_id=pin.semantic_id,
     )

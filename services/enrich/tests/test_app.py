@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+import numpy as np
 import pytest
 
 from chassis.clock import SYSTEM_CLOCK, Clock
@@ -10,12 +11,14 @@ from chassis.health import Health
 from protos import topics
 from protos.event_schema import ACCEPTED
 from protos.pins.v1 import pins_pb2
+from protos.tensors import numpy_to_tensor
 from sequences.definitions.columns import enriched_schema
 from sequences.definitions.definitions import Definitions, assemble
 from sequences.definitions.enrichment import Column, Enrichment
 from sequences.definitions.testing import repository_definitions
 from sequences.engine.lookup import CachedLookup, NoLookups
 from sequences.engine.observer import SilentObserver
+from sequences.engine.residual_quantiser import ResidualQuantiser
 from sequences.testing import events_batch
 from services.enrich.app.engines import Engines
 from services.enrich.app.enrich_events import EnrichEvents, Envelope
@@ -23,6 +26,7 @@ from services.enrich.app.enrich_pins import EnrichPins
 from services.enrich.app.preview_event import PreviewEvent
 from services.enrich.domain.pin import PublishedPin
 from services.enrich.inbound.messages import to_pin, to_preview
+from services.enrich.outbound.kafka_enriched_pins import to_message
 from services.enrich.tests.fakes import InMemoryEnrichedEvents, InMemoryEnrichedPins, InMemoryParking
 
 
@@ -140,6 +144,24 @@ async def test_pins_get_vectors_and_tombstones_pass(world: World) -> None:
     assert len(chair.content_vector) == 64
     assert chair.content_vector_version == "hashing-v1-d64"
     assert chair.quality_score == pytest.approx(0.6 * 0.5 + 0.4 * 3 / 5)
+
+
+async def test_semantic_ids_go_with_the_pins_that_have_them(world: World) -> None:
+    codes = Enrichment(
+        name="codes",
+        owner="t",
+        subject="pin",
+        executor="semantic_id",
+        reads=("content_vector",),
+        parameters={"codebooks": ResidualQuantiser((4096 * np.eye(2, 64)[None]).astype(np.int16)).to_text()},
+        writes=(Column(name="semantic_id", type="list<int32>"),),
+    )
+    every = repository_definitions()
+    world.engines.use(every.model_copy(update={"enrichments": {**every.enrichments, "codes": codes}, "version": "v"}))
+    await world.enrich_pins([pin("a", given_vector=numpy_to_tensor(np.eye(2, 64, dtype=np.float32)[1]))])
+    [(_, found)] = world.pins.changes
+    assert found is not None and list(found.semantic_id) == [1]
+    assert list(to_message(found).semantic_id) == [1]
 
 
 async def test_versions_of_one_pin_keep_their_order(world: World) -> None:

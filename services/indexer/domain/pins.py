@@ -18,5 +18,7 @@ PIN_SCHEMA: pa.Schema = pa.schema(
         ("content_group", pa.string()),
         ("safety_labels", pa.list_(pa.string())),
         ("content_vector", pa.list_(pa.float32())),
+        ("content_vector_version", pa.string()),
+        ("semantic_id", pa.list_(pa.int32())),
     ]
 )

@@ -99,6 +99,8 @@ def _row(enriched: pins_pb2.EnrichedPin) -> dict[str, Any]:
         "safety_labels": list(enriched.pin.safety_labels),
         "quality_score": enriched.quality_score,
         "content_vector": vector,
+        "content_vector_version": enriched.content_vector_version,
+        "semantic_id": list(enriched.semantic_id),
     }
 
 

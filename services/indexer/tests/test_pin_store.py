@@ -4,7 +4,11 @@ from typing import Any
 
 import pyarrow as pa
 
+from chassis.kafka.record import Record
+from protos import topics
+from protos.pins.v1 import pins_pb2
 from services.indexer.domain.pins import PIN_SCHEMA
+from services.indexer.inbound.pins import pin_changes
 from services.indexer.ports import PinRows
 from services.indexer.tests.conftest import Stores
 
@@ -26,6 +30,14 @@ async def test_known_pins_come_in_the_order_asked(stores: Stores) -> None:
         {"pin_id": "a", "topics": ["x"], "content_vector": [1.0, 0.5]},
         {"pin_id": "b", "topics": None, "content_vector": None},
     ]
+
+
+async def test_vector_version_and_codes_come_from_the_record(stores: Stores) -> None:
+    pin = pins_pb2.EnrichedPin(pin=pins_pb2.Pin(pin_id="a"), content_vector_version="v1", semantic_id=[5, 9])
+    record = Record(topics.PINS_ENRICHED.name, 0, 1, b"a", pin.SerializeToString(), {}, 0)
+    await stores.pins.put(pin_changes([record]).put)
+    [row] = (await stores.pins.read(["a"], ["pin_id", "content_vector_version", "semantic_id"])).to_pylist()
+    assert row == {"pin_id": "a", "content_vector_version": "v1", "semantic_id": [5, 9]}
 
 
 async def test_no_known_pin_gives_an_empty_table_with_schema(stores: Stores) -> None:
