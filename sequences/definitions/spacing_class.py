@@ -8,6 +8,8 @@ from sequences.definitions.definition import Definition, Name
 
 MembershipSignal = Literal["is_ad", "safety_label", "low_quality"]
 """A pin is in the class or not: it has an advertiser, any label, or quality below `threshold`."""
+PathSignal = Literal["semantic_id"]
+"""Pins are alike by the share of leading codes that they have in common, beyond `threshold`."""
 KeySignal = Literal["advertiser", "creator", "topic", "content_group"]
 """Pins are alike when this value is equal and not empty; topic = the first one."""
 
@@ -15,8 +17,8 @@ KeySignal = Literal["advertiser", "creator", "topic", "content_group"]
 class SpacingClass(Definition):
     """Lowers the utility of a pin by `penalty` times the kernel over the last `window` slots that hold its like."""
 
-    signal: MembershipSignal | KeySignal
-    threshold: float = Field(default=0.0, ge=0, le=1, description="used by low_quality only")
+    signal: MembershipSignal | KeySignal | PathSignal
+    threshold: float = Field(default=0.0, ge=0, le=1, description="used by low_quality and semantic_id")
     kernel: Literal["inverse", "exponential", "step"] = Field(
         default="inverse",
         description="1/d, exp(-(d-1)/decay) or 1 at distance d",

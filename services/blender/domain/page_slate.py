@@ -6,10 +6,10 @@ import numpy as np
 
 from sequences.definitions.spacing_class import SpacingClass
 from sequences.definitions.surface import Surface
-from services.blender.domain.diversity.features import of_vectors
 from services.blender.domain.diversity.strategies import DiversityPlan
 from services.blender.domain.greedy import Greedy, greedy
 from services.blender.domain.pin_features import PinFeatures
+from services.blender.domain.similarity import similarity
 from services.blender.domain.slate import Slate, fill
 from services.blender.domain.spacing_rules import rules_for
 
@@ -30,7 +30,7 @@ def page_slate(
     known_tail = [pin_id for pin_id in tail if pin_id in features.row_by_pin]
     return fill(
         np.fromiter(scores.values(), dtype=np.float64, count=len(scores)),
-        of_vectors(features.vectors_of([*pin_ids, *known_tail])),
+        similarity(surface.diversity_signals, features, [*pin_ids, *known_tail]),
         DiversityPlan(surface.diversity_strategy, surface.diversity_weight, surface.diversity_window),
         rules_for(spacing, features, pin_ids, known_tail, position),
         num_slots,

@@ -24,6 +24,7 @@ class PinRow(NamedTuple):
     content_group: str
     is_labelled: bool
     quality: float
+    semantic_id: Sequence[int] = ()
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,7 @@ class PinFeatures:
     content_groups: Sequence[str]
     is_labelled_R: NDArray[np.bool_]  # has any safety label
     quality_R: NDArray[np.float64]  # [0, 1]; 1 where unknown
+    semantic_ids: Sequence[Sequence[int]] = ()  # codes from coarse to fine; none at all = none are known
     row_by_pin: Mapping[str, int] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -55,6 +57,7 @@ class PinFeatures:
             self.content_groups,
             self.is_labelled_R.tolist(),
             self.quality_R.tolist(),
+            self.semantic_ids or [()] * len(self.pin_ids),
         )
 
     def rows_of(self, pin_ids: Sequence[str]) -> NDArray[np.intp]:
@@ -86,6 +89,7 @@ class PinFeatures:
             [self.content_groups[row] for row in wanted],
             self.is_labelled_R[wanted],
             self.quality_R[wanted],
+            [self.semantic_ids[row] for row in wanted] if self.semantic_ids else (),
         )
 
 
@@ -103,6 +107,7 @@ def from_rows(rows: Sequence[PinRow]) -> PinFeatures:
         [row.content_group for row in rows],
         np.array([row.is_labelled for row in rows], dtype=np.bool_),
         np.array([row.quality for row in rows], dtype=np.float64),
+        [row.semantic_id for row in rows] if any(row.semantic_id for row in rows) else (),
     )
 
 

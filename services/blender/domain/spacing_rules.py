@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from sequences.definitions.spacing_class import SpacingClass
 from services.blender.domain.pin_features import PinFeatures
+from services.blender.domain.similarity import semantic_codes
 from services.blender.domain.spacing import NOT_A_MEMBER, SpacingRule
 
 MEMBER = 0
@@ -25,10 +26,12 @@ def rules_for(
     position: int,
 ) -> list[SpacingRule]:
     """One rule per class, for a slate that begins at `position`; a pin that nothing is known of is in no class."""
-    rows = features.rows_of([*tail_pin_ids, *pin_ids])
+    every = [*tail_pin_ids, *pin_ids]
+    rows = features.rows_of(every)
     rules = []
     for each in classes:
-        codes = _codes(each, features, rows)
+        is_path = each.signal == "semantic_id"
+        codes = semantic_codes(features, every) if is_path else _codes(each, features, rows)
         rules.append(
             SpacingRule(
                 name=each.name,
@@ -41,6 +44,7 @@ def rules_for(
                 is_dry_run=each.is_dry_run,
                 num_free=each.num_free,
                 first_slot=max(0, each.first_slot - position),
+                threshold=each.threshold if is_path else 0.0,
             )
         )
     return rules

@@ -7,6 +7,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from chassis.errors import Invalid
 from chassis.grpc.client import ChannelPool
 from protos.indexer.v1 import indexer_pb2 as pb
 from protos.indexer.v1.indexer_pb2_grpc import FeatureServiceStub
@@ -25,6 +26,7 @@ COLUMNS = (
     "safety_labels",
     "quality_score",
 )
+NEWER_COLUMNS = (*COLUMNS, "semantic_id")
 NO_VECTORS = "none"  # an encoder that nobody has: stored vectors are not needed here, and an empty list means all
 
 
@@ -33,6 +35,7 @@ class GrpcIndexer:
 
     def __init__(self, pool: ChannelPool) -> None:
         self._pool = pool
+        self._columns: tuple[str, ...] = NEWER_COLUMNS
 
     async def get_user(self, user_id: str, surface: str) -> User:
         """See UserSource."""
@@ -47,7 +50,16 @@ class GrpcIndexer:
 
     async def get_pins(self, pin_ids: Sequence[str]) -> PinFeatures:
         """See PinSource; the first 2,000 are asked for."""
-        request = pb.BatchGetPinsRequest(pin_ids=pin_ids[:MAX_PINS], columns=COLUMNS)
+        try:
+            return await self._get_pins(pin_ids)
+        except Invalid:
+            if self._columns == COLUMNS:
+                raise
+            self._columns = COLUMNS  # an indexer of the version before, while both run
+            return await self._get_pins(pin_ids)
+
+    async def _get_pins(self, pin_ids: Sequence[str]) -> PinFeatures:
+        request = pb.BatchGetPinsRequest(pin_ids=pin_ids[:MAX_PINS], columns=self._columns)
         answer: pb.BatchGetPinsResponse = await self._pool.call(FeatureServiceStub, "BatchGetPins", request)
         return features_of(table_to_batch(answer.pins))
 
@@ -66,7 +78,13 @@ def features_of(batch: pa.RecordBatch) -> PinFeatures:
         content_groups=_texts(batch, "content_group"),
         is_labelled_R=np.array([bool(each) for each in labels] or [False] * len(pin_ids), dtype=np.bool_),
         quality_R=np.array([1.0 if each is None else each for each in quality or [None] * len(pin_ids)]),
+        semantic_ids=_semantic_ids(batch),
     )
+
+
+def _semantic_ids(batch: pa.RecordBatch) -> Sequence[Sequence[int]]:
+    found = [each or () for each in _column(batch, "semantic_id") or ()]
+    return found if any(found) else ()
 
 
 def _column(batch: pa.RecordBatch, name: str) -> list[Any] | None:

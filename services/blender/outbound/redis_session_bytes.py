@@ -66,6 +66,7 @@ def _texts(session: Session, heads: Sequence[str]) -> dict[str, Any]:
             "creators": list(features.creators),
             "advertisers": list(features.advertisers),
             "content_groups": list(features.content_groups),
+            "semantic_ids": [list(each) for each in features.semantic_ids],
             "num_dimensions": features.vectors_RD.shape[1],
         },
     }
@@ -119,6 +120,7 @@ def _session(content: dict[str, Any], arrays: _Arrays) -> Session:
             columns["content_groups"],
             is_labelled,
             quality,
+            columns.get("semantic_ids", ()),
         ),
         versions=content["versions"],
         sequence_version=content["sequence_version"],
