@@ -11,7 +11,7 @@ from chassis import tracing
 from chassis.deadline import Deadline
 from chassis.errors import CorkboardError, DeadlineExceeded, Unavailable
 from chassis.grpc.endpoint import Endpoint
-from chassis.grpc.hedging import first_good
+from chassis.grpc.hedging import HedgeDelay, first_good
 from chassis.grpc.picker import Picker
 from chassis.grpc.rpc_metrics import ClientMetrics, Recorder
 from chassis.grpc.status import from_rpc_error
@@ -29,6 +29,7 @@ class Caller:
         self._metrics = metrics
         self._budget = RetryBudget()
         self._recorders: dict[str, Recorder] = {}
+        self._delays: dict[str, HedgeDelay] = {}
         self._is_closed = False
 
     async def close(self) -> None:
@@ -50,17 +51,35 @@ class Caller:
         self._metrics.retries.inc()
         return await self._attempt(method, request, deadline, other)
 
-    async def hedged(self, method: StubMethod, request: Any, deadline: Deadline, after_s: float) -> Any:
-        """The answer of the faster of two attempts, the second started after `after_s`, out of the budget."""
+    async def hedged(self, method: StubMethod, request: Any, deadline: Deadline, after_s: float | None) -> Any:
+        """The answer of the faster of two attempts, the second out of the budget; `call` where there is no other."""
         first = self._picker.pick()
-        second = self._picker.pick_other(first) or first
+        second = self._picker.pick_other(first) or (first if first.address.may_be_many else None)
+        if second is None:
+            return await self.call(method, request, deadline)
         self._budget.earn()
+        if after_s is None:
+            after_s = self._delay(method).seconds(deadline.remaining_s(), is_far=not self._picker.is_own_zone(second))
         return await first_good(
-            lambda: self._attempt(method, request, deadline, first),
-            lambda: self._attempt(method, request, deadline, second),
+            lambda: self._timed(method, request, deadline, first),
+            lambda: self._overtaking(method, request, deadline, second, first),
             after_s=after_s,
             may_hedge=self._may_hedge,
         )
+
+    async def _timed(self, method: StubMethod, request: Any, deadline: Deadline, endpoint: Endpoint) -> Any:
+        started_s = perf_counter()
+        answer = await self._attempt(method, request, deadline, endpoint)
+        self._delay(method).record(perf_counter() - started_s)
+        return answer
+
+    async def _overtaking(
+        self, method: StubMethod, request: Any, deadline: Deadline, endpoint: Endpoint, slower: Endpoint
+    ) -> Any:
+        """The second attempt; one that answers first speaks against the endpoint of the other."""
+        answer = await self._attempt(method, request, deadline, endpoint)
+        self._picker.report(slower, DeadlineExceeded(f"{self._name}: slower than a second attempt"))
+        return answer
 
     async def stream(self, method: StubMethod, request: Any, timeout_s: float | None) -> AsyncIterator[Any]:
         """The messages of a response stream."""
@@ -133,6 +152,9 @@ class Caller:
             return False
         self._metrics.hedges.inc()
         return True
+
+    def _delay(self, method: StubMethod) -> HedgeDelay:
+        return self._delays.setdefault(method.name, HedgeDelay())
 
     def _recorder(self, method: str) -> Recorder:
         recorder = self._recorders.get(method)

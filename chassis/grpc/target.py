@@ -1,5 +1,6 @@
 """Targets as they are written in configuration: `host:port@zone,host:port@other-zone`."""
 
+import ipaddress
 from dataclasses import dataclass
 
 from chassis.errors import Invalid
@@ -11,6 +12,15 @@ class Address:
 
     host_port: str
     zone: str = ""
+
+    @property
+    def may_be_many(self) -> bool:
+        """Whether it is a name, behind which there may be several processes."""
+        try:
+            ipaddress.ip_address(self.host_port.rpartition(":")[0].strip("[]"))
+        except ValueError:
+            return True
+        return False
 
 
 def parse_target(target: str) -> tuple[Address, ...]:

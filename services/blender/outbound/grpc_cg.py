@@ -47,7 +47,7 @@ class GrpcCandidates:
         return found.candidates
 
     async def _call(self, request: pb.RetrieveRequest) -> Retrieved:
-        answer: pb.RetrieveResponse = await self._pool.call(RetrievalServiceStub, "Retrieve", request)
+        answer: pb.RetrieveResponse = await self._pool.hedged(RetrievalServiceStub, "Retrieve", request)
         return Retrieved(
             candidates=[_candidate(each, rank) for rank, each in enumerate(answer.candidates)],
             versions=dict(answer.versions.by_artifact),

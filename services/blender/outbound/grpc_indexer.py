@@ -40,7 +40,7 @@ class GrpcIndexer:
     async def get_user(self, user_id: str, surface: str) -> User:
         """See UserSource."""
         request = pb.GetUserRequest(user_id=user_id, surface=surface, vectors=[NO_VECTORS])
-        answer: pb.GetUserResponse = await self._pool.call(FeatureServiceStub, "GetUser", request)
+        answer: pb.GetUserResponse = await self._pool.hedged(FeatureServiceStub, "GetUser", request)
         return User(
             seen=answer.seen_pin_ids[::-1],  # indexer names the newest first
             blocked=list(answer.blocked_pin_ids),
@@ -60,7 +60,7 @@ class GrpcIndexer:
 
     async def _get_pins(self, pin_ids: Sequence[str]) -> PinFeatures:
         request = pb.BatchGetPinsRequest(pin_ids=pin_ids[:MAX_PINS], columns=self._columns)
-        answer: pb.BatchGetPinsResponse = await self._pool.call(FeatureServiceStub, "BatchGetPins", request)
+        answer: pb.BatchGetPinsResponse = await self._pool.hedged(FeatureServiceStub, "BatchGetPins", request)
         return features_of(table_to_batch(answer.pins))
 
 

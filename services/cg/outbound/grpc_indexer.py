@@ -27,7 +27,7 @@ class GrpcHistories:
         request = pb.GetSequenceRequest(
             user_id=user_id, sequence=self._sequence, max_events=self._max_events, columns=COLUMNS
         )
-        response = await self._pool.call(
+        response = await self._pool.hedged(
             SequenceServiceStub, "GetSequence", request, deadline=deadline.capped(self._timeout_s)
         )
         if not response.events.ipc_stream:
@@ -46,7 +46,7 @@ class GrpcUserVectors:
     async def stored(self, user_id: str, encoders: Sequence[str], deadline: Deadline) -> Mapping[str, StoredVector]:
         """The newest stored vector by encoder. Raises: Unavailable, DeadlineExceeded."""
         request = pb.GetUserRequest(user_id=user_id, vectors=encoders)
-        response = await self._pool.call(
+        response = await self._pool.hedged(
             FeatureServiceStub, "GetUser", request, deadline=deadline.capped(self._timeout_s)
         )
         oldest_first = sorted(response.vectors, key=lambda vector: vector.computed_time_ms)

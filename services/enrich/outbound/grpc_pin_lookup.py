@@ -36,7 +36,7 @@ class GrpcPinLookup:
         rows: dict[str, Row] = {}
         for start in range(0, len(keys), MAX_PIN_IDS):
             request = pb.BatchGetPinsRequest(pin_ids=keys[start : start + MAX_PIN_IDS], columns=self._columns)
-            answer: pb.BatchGetPinsResponse = await self._pool.call(
+            answer: pb.BatchGetPinsResponse = await self._pool.hedged(
                 indexer_pb2_grpc.FeatureServiceStub, "BatchGetPins", request, timeout_s=self._timeout_s
             )
             rows.update({row["pin_id"]: row for row in table_to_batch(answer.pins).to_pylist()})

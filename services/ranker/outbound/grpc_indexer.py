@@ -33,7 +33,7 @@ class GrpcSequences:
         request = pb.GetSequenceRequest(
             user_id=user_id, sequence=self._sequence, max_events=self._max_events, columns=EVENT_COLUMNS
         )
-        response = await self._pool.call(
+        response = await self._pool.hedged(
             SequenceServiceStub, "GetSequence", request, deadline=deadline.capped(self._timeout_s)
         )
         if not response.events.ipc_stream:
@@ -62,7 +62,7 @@ class GrpcPinFeatures:
         if not pin_ids:
             return {}
         request = pb.BatchGetPinsRequest(pin_ids=pin_ids[:MAX_PINS], columns=PIN_COLUMNS)
-        response = await self._pool.call(
+        response = await self._pool.hedged(
             FeatureServiceStub, "BatchGetPins", request, deadline=deadline.capped(self._timeout_s)
         )
         return read_pins(table_to_batch(response.pins)) if response.pins.ipc_stream else {}
