@@ -19,6 +19,7 @@ from services.blender.app.blend_slate import BlendSlate
 from services.blender.app.catalogue import Catalogue
 from services.blender.app.explain_feed import ExplainFeed
 from services.blender.app.feature_memory import FeatureMemory
+from services.blender.app.feature_refresh import FeatureRefresh
 from services.blender.app.feed_stages import Memory, Peers, feed_pipelines
 from services.blender.app.get_feed import GetFeed
 from services.blender.app.popular_memory import PopularMemory
@@ -76,7 +77,8 @@ def build(
     pipelines = feed_pipelines(
         peers, memory, slates, clock=clock, session_timeout_s=config.session_timeout_ms / 1_000, metrics=shell.metrics
     )
-    get_feed = GetFeed(catalogue, indexer, FeatureMemory(config.num_remembered_pins), pipelines, shell.metrics)
+    features = FeatureMemory(config.num_remembered_pins, config.features_max_age_s, clock)
+    get_feed = GetFeed(catalogue, indexer, features, pipelines, shell.metrics)
     refresh = PopularRefresh(
         candidates,
         memory.popular,
@@ -87,7 +89,8 @@ def build(
         every_s=config.popular_refresh_s,
         size=config.popular_size,
     )
-    parts: list[Part] = [slates, redis, served_log, _definitions(shell, config, catalogue), refresh]
+    feature_refresh = FeatureRefresh(indexer, features, clock, shell.metrics)
+    parts: list[Part] = [slates, redis, served_log, _definitions(shell, config, catalogue), refresh, feature_refresh]
     return shell.service(parts=parts, doors=[_door(shell, config, get_feed, ExplainFeed(explanations), slates)])
 
 

@@ -1,4 +1,4 @@
-"""Asks for pin features while the ranker works, so that the slate step seldom waits."""
+"""Asks for the pin features that memory has not, while the ranker works, so that the slate step seldom waits."""
 
 import asyncio
 from collections.abc import Iterable
@@ -29,8 +29,10 @@ class FeaturePrefetch:
         self._asked.update(dict.fromkeys(features.pin_ids))
 
     def ask(self, pin_ids: Iterable[str]) -> None:
-        """Begin to fetch the pins that were not asked for yet; returns at once."""
-        missing = [pin_id for pin_id in dict.fromkeys(pin_ids) if pin_id and pin_id not in self._asked]
+        """Begin to fetch the pins that were not asked for yet and are not fresh in memory; returns at once."""
+        wanted = [pin_id for pin_id in dict.fromkeys(pin_ids) if pin_id and pin_id not in self._asked]
+        self.know(self._memory.recall_fresh(wanted))
+        missing = [pin_id for pin_id in wanted if pin_id not in self._asked]
         if missing:
             self._asked.update(dict.fromkeys(missing))
             self._answers.append(self._tasks.create_task(self._fetch(missing)))

@@ -3,14 +3,16 @@
 Shapes: R rows, one per known pin; D dimensions of a content vector.
 """
 
+import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 Vectors = NDArray[np.float32]
+T = TypeVar("T")
 
 
 class PinRow(NamedTuple):
@@ -79,7 +81,11 @@ class PinFeatures:
 
     def select(self, pin_ids: Iterable[str]) -> "PinFeatures":
         """The rows of these pins, in this order, without the unknown ones."""
-        wanted = [self.row_by_pin[pin_id] for pin_id in pin_ids if pin_id in self.row_by_pin]
+        return self.take([self.row_by_pin[pin_id] for pin_id in pin_ids if pin_id in self.row_by_pin])
+
+    def take(self, rows: Sequence[int]) -> "PinFeatures":
+        """These rows, in this order."""
+        wanted = list(rows)
         return PinFeatures(
             [self.pin_ids[row] for row in wanted],
             self.vectors_RD[wanted],
@@ -112,15 +118,42 @@ def from_rows(rows: Sequence[PinRow]) -> PinFeatures:
 
 
 def join(parts: Sequence[PinFeatures]) -> PinFeatures:
-    """Rows of all parts; of a pin that comes twice the first row counts."""
+    """Rows of all parts; of a pin that comes twice the first row counts. Vectors of a width that is not the first
+    part's count as absent."""
     filled = [part for part in parts if len(part.pin_ids)]
-    if len(filled) == 1:
-        return filled[0]
-    row_by_pin: dict[str, PinRow] = {}
-    for part in filled:
-        for row in part.rows():
-            row_by_pin.setdefault(row.pin_id, row)
-    return from_rows(list(row_by_pin.values()))
+    if len(filled) <= 1:
+        return filled[0] if filled else no_features()
+    joined = _stacked(filled)
+    if len(joined.row_by_pin) == len(joined.pin_ids):
+        return joined
+    first_row = {pin_id: row for row, pin_id in reversed(list(enumerate(joined.pin_ids)))}
+    return joined.take(sorted(first_row.values()))
+
+
+def _stacked(parts: Sequence[PinFeatures]) -> PinFeatures:
+    width = parts[0].vectors_RD.shape[1]
+    has_codes = any(part.semantic_ids for part in parts)
+    return PinFeatures(
+        _chained(part.pin_ids for part in parts),
+        np.concatenate([_of_width(part.vectors_RD, width) for part in parts]),
+        _chained(part.topics for part in parts),
+        _chained(part.creators for part in parts),
+        _chained(part.advertisers for part in parts),
+        _chained(part.content_groups for part in parts),
+        np.concatenate([part.is_labelled_R for part in parts]),
+        np.concatenate([part.quality_R for part in parts]),
+        _chained(part.semantic_ids or [()] * len(part.pin_ids) for part in parts) if has_codes else (),
+    )
+
+
+def _chained(columns: Iterable[Sequence[T]]) -> list[T]:
+    return list(itertools.chain.from_iterable(columns))
+
+
+def _of_width(vectors_RD: Vectors, width: int) -> Vectors:
+    if vectors_RD.shape[1] == width:
+        return vectors_RD
+    return np.zeros((len(vectors_RD), width), dtype=np.float32)
 
 
 def no_features() -> PinFeatures:

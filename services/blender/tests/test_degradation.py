@@ -80,14 +80,17 @@ async def test_with_nothing_left_the_answer_is_empty_and_says_why(tmp_path: Path
 
 
 @pytest.mark.parametrize("mood", ["refuse", "hang", "internal"])
+@pytest.mark.parametrize(("max_age_s", "levels_of_pins"), [(0.0, {("indexer", "remembered_features")}), (30.0, set())])
 async def test_without_indexer_the_last_shown_stay_hidden_and_features_are_remembered(
-    warm: RunningBlender, mood: str
+    tmp_path: Path, mood: str, max_age_s: float, levels_of_pins: set[tuple[str, str]]
 ) -> None:
-    shown = set(pins_of(await warm.feed(page_size=20)))
-    warm.peers.indexer.mood = mood
-    response = await warm.feed(page_size=20)
+    async with running_blender(tmp_path, features_max_age_s=max_age_s) as blender:
+        await blender.feed(user_id="bob")
+        shown = set(pins_of(await blender.feed(page_size=20)))
+        blender.peers.indexer.mood = mood
+        response = await blender.feed(page_size=20)
     levels = {(each.component, each.level) for each in response.degradations}
-    assert levels == {("indexer", "session_seen_only"), ("indexer", "remembered_features")}
+    assert levels == {("indexer", "session_seen_only")} | levels_of_pins
     assert len(response.items) == 20 and not shown & set(pins_of(response))
     topics = [int(pin.removeprefix("pin-")) % 4 for pin in pins_of(response)[:4]]
     assert len(set(topics)) > 1, "diversity holds on this rung"

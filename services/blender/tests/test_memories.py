@@ -1,16 +1,23 @@
 """What the process remembers between answers."""
 
+from collections.abc import Sequence
+from dataclasses import replace
+
 import numpy as np
 import pyarrow as pa
+import pytest
 
+from chassis.errors import Unavailable
+from chassis.metrics import Metrics
 from chassis.testing import FakeClock
 from services.blender.app.feature_memory import FeatureMemory
+from services.blender.app.feature_refresh import FeatureRefresh
 from services.blender.app.popular_memory import PopularMemory
 from services.blender.app.recent import Recent
 from services.blender.app.served_memory import MAX_PINS_PER_USER, ServedMemory
 from services.blender.domain.candidate import Candidate
 from services.blender.domain.feed_request import FeedRequest
-from services.blender.domain.pin_features import join
+from services.blender.domain.pin_features import PinFeatures, join
 from services.blender.outbound.grpc_indexer import features_of
 from services.blender.tests.fake_peers import pin_rows
 
@@ -81,7 +88,59 @@ def test_features_are_recalled_as_they_were() -> None:
     found = memory.recall(["pin-0", "pin-15", "pin-19", "unknown"])
     assert list(found.pin_ids) == ["pin-15", "pin-19"]
     np.testing.assert_array_equal(found.vectors_RD, given_features.vectors_of(["pin-15", "pin-19"]))
-    assert found.topics == ["maps", "maps"]
+    assert list(found.topics) == ["maps", "maps"]
+    assert len(memory) == 10
+
+
+def test_only_young_features_are_used_unasked_and_ageing_ones_are_asked_for_once() -> None:
+    clock = FakeClock()
+    memory = FeatureMemory(10, max_age_s=30.0, clock=clock)
+    memory.remember(features_of(pin_rows(["pin-1", "pin-2"])))
+    assert list(memory.recall_fresh(["pin-1", "pin-2", "pin-3"]).pin_ids) == ["pin-1", "pin-2"]
+    assert memory.take_ageing(5) == []
+    clock.advance(20.0)
+    for _ in range(2):
+        assert list(memory.recall_fresh(["pin-2"]).pin_ids) == ["pin-2"]
+    assert memory.take_ageing(5) == ["pin-2"] and memory.take_ageing(5) == []
+    memory.remember(features_of(pin_rows(["pin-2"])))
+    clock.advance(20.0)
+    assert list(memory.recall_fresh(["pin-1", "pin-2"]).pin_ids) == ["pin-2"]
+    assert list(memory.recall(["pin-1"]).pin_ids) == ["pin-1"], "too old, but better than nothing"
+
+
+def test_vectors_of_a_new_width_take_the_place_of_the_old_ones() -> None:
+    memory = FeatureMemory(10)
+    old, new = features_of(pin_rows(["pin-1", "pin-2"])), features_of(pin_rows(["pin-2"]))
+    memory.remember(old)
+    memory.remember(replace(new, vectors_RD=np.ones((1, 3), dtype=np.float32)))
+    found = memory.recall(["pin-1", "pin-2"])
+    assert found.vectors_RD.tolist() == [[0, 0, 0], [1, 1, 1]]
+    memory.remember(replace(new, vectors_RD=np.zeros((1, 1), dtype=np.float32)))  # no vector came
+    assert memory.recall(["pin-2"]).vectors_RD.tolist() == [[0, 0, 0]]
+
+
+@pytest.mark.parametrize("is_away", [False, True])
+async def test_ageing_features_are_refreshed_behind_the_feeds(*, is_away: bool) -> None:
+    clock, metrics = FakeClock(), Metrics("test")
+    memory = FeatureMemory(10, max_age_s=30.0, clock=clock)
+    memory.remember(features_of(pin_rows(["pin-1", "pin-2"])))
+    clock.advance(20.0)
+    memory.recall_fresh(["pin-1"])
+    asked: list[Sequence[str]] = []
+
+    class Source:
+        async def get_pins(self, pin_ids: Sequence[str]) -> PinFeatures:
+            asked.append(pin_ids)
+            if is_away:
+                raise Unavailable("indexer is away")
+            return features_of(pin_rows(list(pin_ids)))
+
+    await FeatureRefresh(Source(), memory, clock, metrics).refresh()
+    clock.advance(20.0)
+    assert asked == [["pin-1"]]
+    assert list(memory.recall_fresh(["pin-1", "pin-2"]).pin_ids) == ([] if is_away else ["pin-1"])
+    text = metrics.exposition().decode()
+    assert f'blender_feature_refreshes_total{{outcome="{"failed" if is_away else "ok"}"}} 1.0' in text
 
 
 def test_rows_with_odd_vectors_and_absent_columns_are_usable() -> None:
