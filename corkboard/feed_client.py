@@ -102,14 +102,37 @@ async def publish_one(session: Session, event: ingest_pb2.Event) -> ingest_pb2.V
     return verdict
 
 
-def draw_explanation(answer: blender_pb2.ExplainFeedResponse) -> RenderableType:
-    """Stages as a funnel, items with what moved them, why-not answers, events that mattered."""
+def draw_funnel(answer: blender_pb2.ExplainFeedResponse) -> RenderableType:
+    """How many came and left each stage, and how far each generator's candidates came."""
     stages = [
         (stage.stage, stage.num_in, stage.num_kept, stage.num_removed, f"{stage.duration_ms:.1f}", stage.fallback)
         for stage in answer.stages
     ]
-    parts: list[RenderableType] = [
+    survival = [
+        (
+            each.generator,
+            each.num_candidates,
+            each.num_not_dropped,
+            each.num_ranked,
+            each.num_top_ranked,
+            each.num_served,
+            f"{each.num_served / each.num_candidates:.1%}" if each.num_candidates else "",
+        )
+        for each in answer.survival
+    ]
+    return Group(
         table("stages", ("stage", "in", "kept", "removed", "ms", "fallback"), stages, ("in", "kept", "removed", "ms")),
+        table("generators", ("generator", *_SURVIVAL_COLUMNS), survival, _SURVIVAL_COLUMNS),
+    )
+
+
+_SURVIVAL_COLUMNS = ("candidates", "not dropped", "ranked", "top by score", "served", "survival")
+
+
+def draw_explanation(answer: blender_pb2.ExplainFeedResponse) -> RenderableType:
+    """Stages as a funnel, items with what moved them, why-not answers, events that mattered."""
+    parts: list[RenderableType] = [
+        draw_funnel(answer),
         table("items", _ITEM_COLUMNS, [_item_row(item) for item in answer.items], _ITEM_NUMBERS),
     ]
     if answer.why_not:

@@ -92,6 +92,7 @@ def publish(
 def explain(
     request_id: Annotated[str, typer.Argument(help="From GetFeed's answer.")],
     why_not: Annotated[list[str] | None, typer.Option(help="A pin that was not shown; may be repeated.")] = None,
+    funnel: Annotated[bool, typer.Option("--funnel", help="Only stages, and what became of each generator's.")] = False,
     json_: Json = False,
 ) -> None:
     """Show why a served feed looks as it does.
@@ -100,7 +101,8 @@ def explain(
     """
     answer = run(_endpoints(), lambda session: feed_client.explain(session, request_id, tuple(why_not or ())))
     data = MessageToDict(answer, preserving_proto_field_name=True)
-    Output(json_).result(data, lambda: feed_client.draw_explanation(answer))
+    draw = feed_client.draw_funnel if funnel else feed_client.draw_explanation
+    Output(json_).result(data, lambda: draw(answer))
 
 
 def sequence(

@@ -350,6 +350,7 @@ class ExplainFeedResponse(_message.Message):
     INFLUENCING_EVENTS_FIELD_NUMBER: _builtins.int
     DEGRADATIONS_FIELD_NUMBER: _builtins.int
     POOL_FIELD_NUMBER: _builtins.int
+    SURVIVAL_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """as asked"""
     user_id: _builtins.str
@@ -388,6 +389,10 @@ class ExplainFeedResponse(_message.Message):
     def pool(self) -> _containers.RepeatedCompositeFieldContainer[Global___ItemExplanation]:
         """the ranked pool, best first"""
 
+    @_builtins.property
+    def survival(self) -> _containers.RepeatedCompositeFieldContainer[Global___GeneratorSurvival]:
+        """most candidates first"""
+
     def __init__(
         self,
         *,
@@ -403,14 +408,57 @@ class ExplainFeedResponse(_message.Message):
         influencing_events: _abc.Iterable[_ranker_pb2.InfluencingEvent] | None = ...,
         degradations: _abc.Iterable[_common_pb2.Degradation] | None = ...,
         pool: _abc.Iterable[Global___ItemExplanation] | None = ...,
+        survival: _abc.Iterable[Global___GeneratorSurvival] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["versions", b"versions"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["degradations", b"degradations", "influencing_events", b"influencing_events", "items", b"items", "pool", b"pool", "request_id", b"request_id", "served_time_ms", b"served_time_ms", "stages", b"stages", "surface", b"surface", "trace_id", b"trace_id", "user_id", b"user_id", "versions", b"versions", "why_not", b"why_not"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["degradations", b"degradations", "influencing_events", b"influencing_events", "items", b"items", "pool", b"pool", "request_id", b"request_id", "served_time_ms", b"served_time_ms", "stages", b"stages", "surface", b"surface", "survival", b"survival", "trace_id", b"trace_id", "user_id", b"user_id", "versions", b"versions", "why_not", b"why_not"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ExplainFeedResponse: _TypeAlias = ExplainFeedResponse  # noqa: Y015
+
+@_typing.final
+class GeneratorSurvival(_message.Message):
+    """What became of one generator's candidates; each candidate counts for the generator that ranked it best."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    GENERATOR_FIELD_NUMBER: _builtins.int
+    NUM_CANDIDATES_FIELD_NUMBER: _builtins.int
+    NUM_NOT_DROPPED_FIELD_NUMBER: _builtins.int
+    NUM_RANKED_FIELD_NUMBER: _builtins.int
+    NUM_TOP_RANKED_FIELD_NUMBER: _builtins.int
+    NUM_SERVED_FIELD_NUMBER: _builtins.int
+    generator: _builtins.str
+    """name"""
+    num_candidates: _builtins.int
+    """that entered the feed"""
+    num_not_dropped: _builtins.int
+    """neither seen nor blocked"""
+    num_ranked: _builtins.int
+    """with a score of the ranker"""
+    num_top_ranked: _builtins.int
+    """of these, among the first page's worth by score alone"""
+    num_served: _builtins.int
+    """on this page"""
+    def __init__(
+        self,
+        *,
+        generator: _builtins.str = ...,
+        num_candidates: _builtins.int = ...,
+        num_not_dropped: _builtins.int = ...,
+        num_ranked: _builtins.int = ...,
+        num_top_ranked: _builtins.int = ...,
+        num_served: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["generator", b"generator", "num_candidates", b"num_candidates", "num_not_dropped", b"num_not_dropped", "num_ranked", b"num_ranked", "num_served", b"num_served", "num_top_ranked", b"num_top_ranked"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GeneratorSurvival: _TypeAlias = GeneratorSurvival  # noqa: Y015
 
 @_typing.final
 class BlendRequest(_message.Message):

@@ -148,6 +148,7 @@ def _explanation(explanation: Explanation) -> pb.ExplainFeedResponse:
         influencing_events=[ranker.InfluencingEvent(**asdict(each)) for each in feed.influencing_events],
         degradations=[common.Degradation(**asdict(each)) for each in feed.degradations],
         pool=_explained(explanation.pool),
+        survival=[pb.GeneratorSurvival(**asdict(each)) for each in explanation.survival],
     )
 
 

@@ -54,6 +54,24 @@ async def test_later_pages_keep_the_rank_of_the_whole_pool(blender: RunningBlend
     assert sum(abs(item.places_moved) for item in explanation.items) < 25 * 100
 
 
+async def test_survival_follows_each_generators_candidates(blender: RunningBlender) -> None:
+    world = blender.peers.world
+    world.num_pins, world.seen, world.blocked = 100, ["pin-1"], ["pin-5"]
+    feed = await blender.feed(page_size=10)
+    explanation = await explained(blender, feed.request_id)
+    outcomes = next(each for each in await blender.served(1) if each.request_id == feed.request_id).candidates
+    assert sum(each.num_candidates for each in explanation.survival) == len(outcomes)
+    for each in explanation.survival:
+        mine = [one for one in outcomes if one.generator == each.generator]
+        assert each.num_not_dropped == sum(not one.removed_by.startswith("drop_") for one in mine)
+        assert each.num_ranked == sum(one.rank_by_score >= 0 for one in mine)
+        assert each.num_top_ranked == sum(0 <= one.rank_by_score < 10 for one in mine)
+        assert each.num_served == sum(item.generator == each.generator for item in feed.items)
+    assert sum(each.num_served for each in explanation.survival) == 10
+    sizes = [each.num_candidates for each in explanation.survival]
+    assert sizes == sorted(sizes, reverse=True)
+
+
 async def test_stage_counts_add_up(blender: RunningBlender) -> None:
     explanation = await explained(blender, (await blender.feed()).request_id)
     for stage in explanation.stages:
