@@ -21,7 +21,7 @@ demo: $(STAMP) ## set up, start real servers, show a feed that answers to a save
 	@$(BIN)/corkboard demo $(ARGS)
 
 test: $(STAMP) ## unit and contract tests, and a short run of the whole on real servers (≤ 10 min)
-	$(BIN)/python -m pytest -q $(ARGS)
+	$(BIN)/python -m pytest -q -n auto --maxprocesses 4 --dist loadfile $(ARGS)
 	$(BIN)/python -m pytest -q e2e -m "not slow" $(ARGS)
 
 check: $(STAMP) lint types imports ## everything that needs no running: format, lint, types, imports, shape, protos
