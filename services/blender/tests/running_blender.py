@@ -38,10 +38,12 @@ class RunningBlender:
     pool: ChannelPool
 
     async def feed(
-        self, user_id: str = "ann", surface: str = "home", page_size: int = 25, **fields: Any
+        self, user_id: str = "ann", surface: str = "home", page_size: int = 25, timeout_s: float = 2.0, **fields: Any
     ) -> pb.GetFeedResponse:
         request = pb.GetFeedRequest(user_id=user_id, surface=surface, page_size=page_size, **fields)
-        response: pb.GetFeedResponse = await self.pool.call(rpc.FeedServiceStub, "GetFeed", request, timeout_s=2.0)
+        response: pb.GetFeedResponse = await self.pool.call(
+            rpc.FeedServiceStub, "GetFeed", request, timeout_s=timeout_s
+        )
         return response
 
     async def explain(self, request_id: str, *why_not: str) -> pb.ExplainFeedResponse:

@@ -194,7 +194,8 @@ async def test_many_at_once_are_answered_while_everything_hangs(tmp_path: Path) 
         await blender.feed(user_id="bob")
         for peer in (blender.peers.indexer, blender.peers.cg, blender.peers.ranker):
             peer.mood = "hang"
-        responses = await asyncio.gather(*(blender.feed(user_id=f"user-{n}", page_size=10) for n in range(20)))
+        feeds = (blender.feed(user_id=f"user-{n}", page_size=10, timeout_s=10.0) for n in range(20))
+        responses = await asyncio.gather(*feeds)
         assert all(len(response.items) == 10 for response in responses)
 
 
