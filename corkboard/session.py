@@ -41,6 +41,14 @@ class Endpoints:
             raise Unavailable(f"there is no zone {zone!r}; there are: {', '.join(run.zones)}")
         return cls(Ports(run.port_base), run.zones.index(zone) if zone else 0)
 
+    @classmethod
+    def zones(cls, home: Home) -> tuple[str, ...]:
+        """Of the Corkboard that runs in `home`. Raises: Unavailable when none runs."""
+        run = RunFile.read(home.state_file)
+        if run is None:
+            raise Unavailable("Corkboard is not running here; start it with: corkboard up")
+        return run.zones
+
     def address(self, service: str) -> str:
         return f"127.0.0.1:{self.ports.grpc(service, self.zone_index)}"
 

@@ -1,6 +1,7 @@
 """What the indexer needs from the world: an online store for sequences, users and pins, and a lake."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -9,6 +10,7 @@ import pyarrow as pa
 from services.indexer.domain.lake_rows import Coverage, Table
 from services.indexer.domain.lake_upkeep import Compacted, Expired, UpkeepLimits
 from services.indexer.domain.layers import Layers
+from services.indexer.domain.renewal import RenewalCounts
 from services.indexer.domain.users import PinServing, UserQuery, UserRecord, UserVector
 from services.indexer.domain.writes import AppendReport, EnvelopeWrites
 
@@ -43,6 +45,13 @@ class SequenceStore(Protocol):
 
     async def append(self, writes: EnvelopeWrites) -> AppendReport:
         """Returns once everything is readable."""
+        ...
+
+    async def renew(self, writes: EnvelopeWrites, decided: Mapping[str, AbstractSet[str]]) -> RenewalCounts:
+        """Held events take the values of `writes`; of the ids of a user in `decided`, those that it lacks are removed;
+        what is not held is appended. Per user and sequence all or nothing, beside any number of appends; the version
+        grows when something changed. Sequences that dedupe by another column than the event id only grow.
+        """
         ...
 
     async def read(self, queries: Sequence[SequenceQuery]) -> list[StoredSequence]:

@@ -1,7 +1,7 @@
 """Which events go to which sequence, seen or blocked list, as the definitions say."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pyarrow as pa
@@ -62,6 +62,26 @@ class Routing:
         routed = (self._rows(events, each, now_ms) for each in self.definitions.sequences.values())
         acted, blocked, viewed = self._pin_times(events)
         return EnvelopeWrites(tuple(rows for rows in routed if rows is not None), acted, blocked, viewed)
+
+    def of_type(self, envelope: pa.RecordBatch, event_type: str, now_ms: int) -> EnvelopeWrites:
+        """As `route`, of events of one type, with every sequence that takes the type, if only without rows."""
+        writes = self.route(envelope, now_ms)
+        found = {each.sequence: each for each in writes.sequences}
+        takers = [each for each in self.definitions.sequences.values() if event_type in self._types_of[each.name]]
+        sequences = tuple(found.get(each.name) or self._no_rows(each, now_ms) for each in takers)
+        return replace(writes, sequences=sequences)
+
+    def _no_rows(self, sequence: Sequence, now_ms: int) -> SequenceRows:
+        rows = pa.RecordBatch.from_pylist([], schema=self.stored_schemas[sequence.name])
+        nothing: list[Any] = []
+        return SequenceRows(
+            sequence.name,
+            sequence.max_events,
+            oldest_ms(sequence, now_ms),
+            rows,
+            *(nothing,) * 6,
+            dedupe_key=sequence.dedupe_key,
+        )
 
     def _rows(self, events: _Events, sequence: Sequence, now_ms: int) -> SequenceRows | None:
         types = self._types_of[sequence.name]

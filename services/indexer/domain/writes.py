@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import pyarrow as pa
 
@@ -26,6 +27,17 @@ class SequenceRows:
     payload_digests: list[bytes]
     received_times_ms: list[int]
     dedupe_key: str = "event_id"
+
+    def of_user(self, user_id: str) -> pa.RecordBatch:
+        """The rows of one user."""
+        return self.rows.take(pa.array(self._places.get(user_id, []), pa.int64()))
+
+    @cached_property
+    def _places(self) -> Mapping[str, list[int]]:
+        found: dict[str, list[int]] = {}
+        for place, user_id in enumerate(self.user_ids):
+            found.setdefault(user_id, []).append(place)
+        return found
 
     def digests_of(self, rows: pa.RecordBatch) -> list[bytes]:
         """The id digests of rows that are already stored."""

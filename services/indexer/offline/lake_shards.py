@@ -8,8 +8,10 @@ from pathlib import Path
 
 import duckdb
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from chassis.errors import Corrupt
+from services.indexer.domain.merge import IS_FILTERED
 
 NUM_SHARDS = 64  # of 100 million events each has 1.6 million, which fit into memory
 ROWS_PER_WRITE = 2_000  # one round trip of about 50 ms
@@ -35,8 +37,7 @@ _SHARD = """
             ORDER BY in_charge_ms DESC, enriched_time_ms DESC, is_batch DESC, definitions_version DESC, place
         ) = 1
     )
-    SELECT * EXCLUDE (payload, first_payload, arrived_ms, place, in_charge_ms, is_batch, is_filtered) FROM best
-    WHERE NOT is_filtered
+    SELECT * EXCLUDE (payload, first_payload, arrived_ms, place, in_charge_ms, is_batch) FROM best
     ORDER BY user_id, arrived_ms, received_time_ms, place
 """
 
@@ -66,15 +67,21 @@ class LakeShards:
 
     def batches(self, shard: int) -> list[pa.RecordBatch]:
         """Events of some users, user by user, in the order of arrival, each id once. Blocks. Raises: Corrupt."""
+        found = self.decided(shard)
+        kept = found.filter(pc.invert(found.column(IS_FILTERED))).drop_columns([IS_FILTERED]) if len(found) else found
+        return list(kept.to_batches(max_chunksize=ROWS_PER_WRITE))
+
+    def decided(self, shard: int) -> pa.Table:
+        """As `batches`, and besides the events that batch filters, with IS_FILTERED to tell them; no columns without
+        any. Blocks. Raises: Corrupt."""
         files = self._folder / f"shard={shard}"
         if not files.is_dir():
-            return []
+            return pa.table({})
         try:
             with duckdb.connect() as connection:
-                table = connection.sql(_SHARD.format(files=files / "*.parquet")).to_arrow_table()
+                return connection.sql(_SHARD.format(files=files / "*.parquet")).to_arrow_table()
         except duckdb.Error as error:
             raise Corrupt(f"shard {shard} of {self._folder} is not readable: {error}", reason="bad_shard") from error
-        return list(table.to_batches(max_chunksize=ROWS_PER_WRITE))
 
     def remove(self) -> None:
         """Delete the files."""

@@ -3,7 +3,7 @@
 The stream's rows come first, then the rows of published backfills that batch owns (at or before W of their type).
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -23,10 +23,12 @@ DECIDING = (
 )
 
 
-def merged_stream(lake: IcebergLake, since_ms: int) -> pa.RecordBatchReader | None:
-    """Events since this time in the columns of the lake and DECIDING; None without a lake. Raises: Unavailable."""
-    batch_rows, state = IcebergBackfills(lake.catalog).stream(since_ms)
-    stream_rows = lake.stream(Table.EVENTS, since_ms)
+def merged_stream(
+    lake: IcebergLake, since_ms: int, until_ms: int | None = None, event_types: Sequence[str] | None = None
+) -> pa.RecordBatchReader | None:
+    """Events of [since, until) in the columns of the lake and DECIDING; None without a lake. Raises: Unavailable."""
+    batch_rows, state = IcebergBackfills(lake.catalog).stream(since_ms, until_ms, event_types)
+    stream_rows = lake.stream(Table.EVENTS, since_ms, until_ms, event_types)
     if stream_rows is None:
         return None
     schema = pa.schema([*stream_rows.schema, *DECIDING])

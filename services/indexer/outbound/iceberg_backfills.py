@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 import pyarrow as pa
 from pyiceberg.catalog import Catalog
 from pyiceberg.exceptions import CommitFailedException
-from pyiceberg.expressions import And, BooleanExpression, GreaterThanOrEqual, Reference
+from pyiceberg.expressions import And, BooleanExpression
 from pyiceberg.table import Table as IcebergTable
 
 from chassis.errors import Conflict
@@ -27,6 +27,7 @@ from services.indexer.outbound.iceberg_tables import (
     NAMESPACE,
     TABLE_PROPERTIES,
     among,
+    between,
     create,
     find,
     fitting,
@@ -109,15 +110,17 @@ class IcebergBackfills:
             rows = table.scan(_only(run_ids, event_types), selected_fields=selected).to_arrow()
             return rows.select(selected), state
 
-    def stream(self, since_ms: int) -> tuple[pa.RecordBatchReader | None, BatchState]:
-        """Rows of published runs since this event time, not all in memory; None when there are none."""
+    def stream(
+        self, since_ms: int, until_ms: int | None = None, event_types: Sequence[str] | None = None
+    ) -> tuple[pa.RecordBatchReader | None, BatchState]:
+        """Rows of published runs in [since, until), not all in memory; None when there are none."""
         with translated(BACKFILLED):
             table = find(self._catalog, NAME)
             state = _state_of(table)
-            if table is None or not (run_ids := state.readable_run_ids()):
+            if table is None or not (run_ids := state.readable_run_ids(event_types)):
                 return None, state
-            recent = GreaterThanOrEqual(term=Reference("event_time_ms"), value=since_ms)
-            return table.scan(And(_only(run_ids, None), recent)).to_arrow_batch_reader(), state
+            wanted = And(_only(run_ids, event_types), between("event_time_ms", since_ms, until_ms))
+            return table.scan(wanted).to_arrow_batch_reader(), state
 
     def _given_up(self, run: Run) -> list[str]:
         found = self.state().open_runs.get(run.event_type)

@@ -5,6 +5,7 @@ from datetime import date
 
 import pyarrow as pa
 from pyiceberg.catalog import Catalog
+from pyiceberg.expressions import And
 from pyiceberg.io.pyarrow import schema_to_pyarrow
 from pyiceberg.table import Table as IcebergTable
 
@@ -16,7 +17,9 @@ from services.indexer.outbound.iceberg_layers import read_layers
 from services.indexer.outbound.iceberg_tables import (
     NAMESPACE,
     TABLE_PROPERTIES,
+    among,
     at,
+    between,
     create,
     find,
     fitting,
@@ -82,13 +85,16 @@ class IcebergLake:
                 return FEED_COLUMNS.empty_table()
             return found.scan(f"{Table.FEEDS.date_column} = '{day.isoformat()}'").to_arrow()
 
-    def stream(self, table: Table, since_ms: int) -> pa.RecordBatchReader | None:
-        """The rows since this time, file by file and not all in memory; None when there is no table."""
+    def stream(
+        self, table: Table, since_ms: int, until_ms: int | None = None, event_types: Sequence[str] | None = None
+    ) -> pa.RecordBatchReader | None:
+        """The rows of [since, until), file by file and not all in memory; None when there is no table."""
         with translated(table.table_name):
             found = self._find(table)
             if found is None:
                 return None
-            return found.scan(f"{table.time_column} >= {since_ms}").to_arrow_batch_reader()
+            wanted = And(between(table.time_column, since_ms, until_ms), among("event_type", event_types))
+            return found.scan(wanted).to_arrow_batch_reader()
 
     def event_layers(self, columns: Sequence[str] | None = None, event_types: Sequence[str] | None = None) -> Layers:
         return read_layers(self.catalog, columns, event_types)

@@ -6,7 +6,15 @@ from contextlib import contextmanager
 import pyarrow as pa
 from pyiceberg.catalog import Catalog
 from pyiceberg.exceptions import CommitFailedException, NoSuchTableError, RESTError
-from pyiceberg.expressions import AlwaysTrue, BooleanExpression, In, Reference
+from pyiceberg.expressions import (
+    AlwaysTrue,
+    And,
+    BooleanExpression,
+    GreaterThanOrEqual,
+    In,
+    LessThan,
+    Reference,
+)
 from pyiceberg.table import DataScan
 from pyiceberg.table import Table as IcebergTable
 from pyiceberg.transforms import IdentityTransform
@@ -28,6 +36,12 @@ TABLE_PROPERTIES = {
 def among(column: str, values: Sequence[str] | None) -> BooleanExpression:
     """Rows whose column has one of these values; None is every row."""
     return AlwaysTrue() if values is None else In(term=Reference(column), literals=list(values))
+
+
+def between(column: str, since_ms: int, until_ms: int | None) -> BooleanExpression:
+    """Rows of [since, until); without an end, all since then."""
+    since = GreaterThanOrEqual(term=Reference(column), value=since_ms)
+    return since if until_ms is None else And(since, LessThan(term=Reference(column), value=until_ms))
 
 
 def find(catalog: Catalog, name: str) -> IcebergTable | None:

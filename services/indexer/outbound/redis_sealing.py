@@ -1,9 +1,11 @@
 """Closes full heads into columnar buckets by compare and swap: a crash at any point loses and doubles nothing."""
 
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 
 import pyarrow as pa
 
+from chassis.errors import Unavailable
 from services.indexer.domain.buckets import (
     Bucket,
     Floor,
@@ -20,11 +22,14 @@ from services.indexer.domain.buckets import (
 )
 from services.indexer.domain.column_blob import from_blob, to_blob
 from services.indexer.domain.event_order import joined, widest
+from services.indexer.domain.renewal import RenewalCounts, renewed
 from services.indexer.domain.writes import SequenceRows
 from services.indexer.outbound import redis_keys
 from services.indexer.outbound.redis_connection import RedisConnection
 from services.indexer.outbound.redis_rows import RedisRows
 from services.indexer.outbound.redis_scripts import Argument, Call, script
+
+MAX_ATTEMPTS = 10  # to renew a sequence that is sealed every few milliseconds
 
 
 @dataclass
@@ -74,6 +79,24 @@ class RedisSealing:
         elif mergeable(plan.buckets, each.max_events):
             await self._merge(user_id, each)
 
+    async def renew(self, user_id: str, each: SequenceRows, decided: AbstractSet[str]) -> RenewalCounts:
+        """Put these values in the place of held ones, as `domain.renewal` says. Raises: Unavailable when others kept
+        changing the buckets."""
+        for _ in range(MAX_ATTEMPTS):
+            state = await self._state(user_id, each.sequence, with_blobs=True)
+            parts = [from_blob(blob) for blob in state.blobs] + await self._rows.decode(state.head)
+            if not any(part.num_rows for part in parts):
+                return RenewalCounts()
+            found = renewed(_joined(parts, each), each.of_user(user_id), decided)
+            if found.is_none:
+                return found.counts
+            rows, size = found.rows, merged_size(each.max_events)
+            made = cut(rows, state.next_number, size) if rows.num_rows else []
+            plan = _plan(made, [], state.buckets, each.digests_of(found.removed), None)
+            if await self._swap(user_id, each.sequence, state, plan, changes=True):
+                return found.counts
+        raise Unavailable(f"{each.sequence} of {user_id} changed {MAX_ATTEMPTS} times meanwhile", reason="busy")
+
     async def _renew(self, user_id: str, each: SequenceRows) -> None:
         state = await self._state(user_id, each.sequence, with_blobs=True)
         parts = [from_blob(blob) for blob in state.blobs] + await self._rows.decode(state.head)
@@ -116,11 +139,13 @@ class RedisSealing:
         blobs = await self._connection.write([("HGET", name, _field(bucket)) for bucket in buckets])
         return [from_blob(blob) for blob in blobs if blob is not None]  # one gone by now makes the swap refuse
 
-    async def _swap(self, user_id: str, sequence: str, state: _State, plan: _Plan) -> bool:
+    async def _swap(self, user_id: str, sequence: str, state: _State, plan: _Plan, *, changes: bool = False) -> bool:
+        """`changes`: readers see something else afterwards, so the version of the user grows."""
         floor: tuple[Argument, Argument] = ("", "")
         if plan.floor is not None:
             floor = (plan.floor.event_time_ms, plan.floor.event_id)
         names = [name(user_id, sequence) for name in (redis_keys.buckets, redis_keys.head, redis_keys.ids)]
+        names += [redis_keys.user(user_id)] if changes else []
         head = (len(state.head), state.num_head) if plan.takes_head else (0, 0)
         arguments: list[Argument] = [state.generation, *head, to_index(plan.buckets), *floor]
         arguments += [len(plan.blobs), *(part for blob in plan.blobs.items() for part in blob)]

@@ -1,8 +1,9 @@
 """Sequences in Redis or Valkey: an append buffer and closed columnar buckets per user and sequence."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, replace
 from itertools import islice
 
 import pyarrow as pa
@@ -11,6 +12,7 @@ from chassis.clock import Clock
 from services.indexer.domain.buckets import SEAL_AT
 from services.indexer.domain.column_blob import from_blob
 from services.indexer.domain.event_order import ID, TIME, in_order, joined, newest, newest_time_ms
+from services.indexer.domain.renewal import RenewalCounts
 from services.indexer.domain.writes import AppendCounts, AppendReport, EnvelopeWrites, SequenceRows
 from services.indexer.outbound import redis_keys
 from services.indexer.outbound.redis_appends import append_calls, user_appends
@@ -65,6 +67,15 @@ class RedisSequenceStore:
                     full.append((num_head, user_id, each))
         await self._seal(full)
         return report
+
+    async def renew(self, writes: EnvelopeWrites, decided: Mapping[str, AbstractSet[str]]) -> RenewalCounts:
+        counts = RenewalCounts()
+        for each in writes.sequences:
+            if each.dedupe_key == ID:
+                for user_id, event_ids in decided.items():
+                    counts += await self._sealing.renew(user_id, each, event_ids)
+        report = await self.append(replace(writes, sequences=tuple(one for one in writes.sequences if one.user_ids)))
+        return counts + RenewalCounts(num_added=sum(each.num_new for each in report.values()))
 
     async def read(self, queries: Sequence[SequenceQuery]) -> list[StoredSequence]:
         calls = [self._read_call(query) for query in queries]

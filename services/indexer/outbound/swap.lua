@@ -1,5 +1,5 @@
 -- Puts closed buckets in the place of head rows and other buckets, if nobody else did so since the plan was made.
--- KEYS: buckets, head, ids.
+-- KEYS: buckets, head, ids; then the user, when readers see something else afterwards: the version grows.
 -- ARGV: generation, head bytes, head rows, index, floor time ('' = unchanged), floor id,
 --       number of new buckets, per bucket: field, blob; number of gone buckets, per bucket: field;
 --       digests of the forgotten ids, 12 B each, one after another.
@@ -47,4 +47,5 @@ local floor_ms = tonumber(redis.call('HGET', KEYS[1], 'floor_ms') or '-1')
 if ARGV[5] ~= '' and tonumber(ARGV[5]) >= floor_ms then
   redis.call('HSET', KEYS[1], 'floor_ms', ARGV[5], 'floor_id', ARGV[6])
 end
+if KEYS[4] then redis.call('HINCRBY', KEYS[4], 'version', 1) end
 return 1

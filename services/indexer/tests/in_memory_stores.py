@@ -1,7 +1,8 @@
 """The online store as dictionaries: slow, obvious, and held to the same contract as the real one."""
 
-from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pyarrow as pa
@@ -10,8 +11,9 @@ from chassis.clock import Clock
 from chassis.errors import Unavailable
 from services.indexer.domain.event_order import conform, in_order, newest, newest_time_ms
 from services.indexer.domain.pins import PIN_SCHEMA
+from services.indexer.domain.renewal import RenewalCounts, renewed
 from services.indexer.domain.users import MAX_PINS, PinServing, UserQuery, UserRecord, UserVector
-from services.indexer.domain.writes import AppendCounts, AppendReport, EnvelopeWrites
+from services.indexer.domain.writes import AppendCounts, AppendReport, EnvelopeWrites, SequenceRows
 from services.indexer.ports import PinRows, SequenceQuery, StoredSequence
 
 
@@ -68,6 +70,33 @@ class InMemorySequenceStore:
             user.version = user.version + 1 if user.version else self._state.clock.now_ms()
         self._touch(writes)
         return report
+
+    async def renew(self, writes: EnvelopeWrites, decided: Mapping[str, AbstractSet[str]]) -> RenewalCounts:
+        self._state.check()
+        counts = RenewalCounts()
+        for each in writes.sequences:
+            for user_id, event_ids in decided.items() if each.dedupe_key == "event_id" else ():
+                counts += self._renew(user_id, each, event_ids)
+        report = await self.append(replace(writes, sequences=tuple(one for one in writes.sequences if one.user_ids)))
+        return counts + RenewalCounts(num_added=sum(each.num_new for each in report.values()))
+
+    def _renew(self, user_id: str, each: SequenceRows, event_ids: AbstractSet[str]) -> RenewalCounts:
+        user = self._state.user(user_id)
+        held = user.sequences.get(each.sequence, {})
+        if not held:
+            return RenewalCounts()
+        schema = user.schemas[each.sequence]
+        found = renewed(
+            pa.RecordBatch.from_pylist([row for _, row in held.values()], schema), each.of_user(user_id), event_ids
+        )
+        if not found.is_none:
+            user.schemas[each.sequence], user.version = found.rows.schema, user.version + 1
+            payloads = {digest: payload for digest, (payload, _) in held.items()}
+            digests = each.digests_of(found.rows)
+            user.sequences[each.sequence] = {
+                digest: (payloads[digest], row) for digest, row in zip(digests, found.rows.to_pylist(), strict=True)
+            }
+        return found.counts
 
     async def read(self, queries: Sequence[SequenceQuery]) -> list[StoredSequence]:
         self._state.check()
