@@ -15,6 +15,7 @@ from bench import (
     dcat,
     diversity,
     engine,
+    feed_faults,
     feed_latency,
     freshness,
     machine,
@@ -29,7 +30,7 @@ from bench import (
 from e2e.house import House
 
 RESULTS = Path(__file__).parent / "results"
-OF_HOUSE = {"feed": feed_latency.measure, "freshness": freshness.measure}
+OF_HOUSE = {"feed": feed_latency.measure, "freshness": freshness.measure, "feed_faults": feed_faults.measure}
 ALONE = {
     "backfill": backfill.measure,
     "dcat": dcat.measure,
