@@ -2,6 +2,8 @@
 
 import json
 import re
+import shutil
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,11 +17,25 @@ from tests.registered_metrics import PROCESS, Registered, in_source, registered
 ROOT = Path(__file__).parents[1]
 DASHBOARDS = sorted((ROOT / "charts" / "corkboard" / "dashboards").glob("*.json"))
 ALERTS = sorted((ROOT / "charts" / "corkboard" / "alerts").glob("*.yaml"))
+RUNBOOKS = sorted((ROOT / "docs" / "runbooks").glob("*.md"))
 SCRAPE_LABELS = {"job", "instance", "le"}
-PROMISES = {"freshness", "completeness", "coverage", "lateness", "serving", "rollout"}
+PROMISES = {
+    *("freshness", "completeness", "coverage", "lateness", "serving", "rollout"),
+    *("feed_availability", "feed_latency", "feed_quality", "zones", "traces", "quota", "lake"),
+}
 LABELS_BY_SERIES = {series: metric.labels for metric in registered() for series in metric.series} | dict.fromkeys(
     PROCESS, frozenset[str]()
 )
+
+
+def rules(path: Path, kind: str) -> list[dict[str, Any]]:
+    """Rules of one file: `alert` or `record`."""
+    groups = yaml.safe_load(path.read_text())["groups"]
+    return [rule for group in groups for rule in group["rules"] if kind in rule]
+
+
+RECORDED = {rule["record"] for path in ALERTS for rule in rules(path, "record")}
+LABELS_BY_SERIES |= dict.fromkeys(RECORDED, frozenset[str]())
 
 
 def problems(expression: str) -> Iterator[str]:
@@ -63,8 +79,7 @@ def panels(dashboard: dict[str, Any]) -> list[dict[str, Any]]:
 def expressions(path: Path) -> list[tuple[str, str]]:
     """(where, expression) of a dashboard or a rule file; Grafana's variables are filled in."""
     if path.suffix == ".yaml":
-        groups = yaml.safe_load(path.read_text())["groups"]
-        return [(rule["alert"], rule["expr"]) for group in groups for rule in group["rules"]]
+        return [(rule[kind], rule["expr"]) for kind in ("alert", "record") for rule in rules(path, kind)]
     dashboard = json.loads(path.read_text())
     found = [(panel["title"], target["expr"]) for panel in panels(dashboard) for target in panel["targets"]]
     found += [("annotation", each["expr"]) for each in dashboard["annotations"]["list"]]
@@ -73,8 +88,7 @@ def expressions(path: Path) -> list[tuple[str, str]]:
 
 def test_there_is_one_dashboard_per_reader_and_rules_for_every_promise() -> None:
     assert [path.stem for path in DASHBOARDS] == ["feeds", "pipeline", "sequences", "serving"]
-    rules = [rule for path in ALERTS for group in yaml.safe_load(path.read_text())["groups"] for rule in group["rules"]]
-    assert {rule["labels"]["slo"] for rule in rules} >= PROMISES
+    assert {rule["labels"]["slo"] for path in ALERTS for rule in rules(path, "alert")} == PROMISES | {"acceptance"}
 
 
 @pytest.mark.parametrize("path", [*DASHBOARDS, *ALERTS], ids=lambda path: path.name)
@@ -105,16 +119,34 @@ def overlap(a: tuple[int, ...], b: tuple[int, ...]) -> bool:
 
 @pytest.mark.parametrize("path", ALERTS, ids=lambda path: path.name)
 def test_an_alert_says_how_bad_it_is_and_where_to_look(path: Path) -> None:
-    names = []
-    for group in yaml.safe_load(path.read_text())["groups"]:
-        for rule in group["rules"]:
-            names.append(rule["alert"])
-            assert set(rule) <= {"alert", "expr", "for", "labels", "annotations"}
-            assert rule["labels"]["severity"] in ("page", "ticket")
-            assert set(rule["annotations"]) == {"summary", "action"}
-            for label in re.findall(r"\$labels\.(\w+)", str(rule["annotations"])):
-                assert label in nodes(promql_parser.parse(rule["expr"]))[1], f"{rule['alert']}: {label} is summed away"
+    for rule in rules(path, "alert"):
+        assert set(rule) <= {"alert", "expr", "for", "labels", "annotations"}
+        assert rule["labels"]["severity"] in ("page", "ticket")
+        assert set(rule["annotations"]) == {"summary", "action", "runbook"}
+        for label in re.findall(r"\$labels\.(\w+)", str(rule["annotations"])):
+            assert label in nodes(promql_parser.parse(rule["expr"]))[1], f"{rule['alert']}: {label} is summed away"
+
+
+def test_names_are_given_once() -> None:
+    names = [name for path in ALERTS for name, _ in expressions(path)]
     assert len(set(names)) == len(names)
+
+
+def test_every_alert_has_a_place_in_a_runbook_and_every_place_an_alert() -> None:
+    places = {rule["annotations"]["runbook"] for path in ALERTS for rule in rules(path, "alert")}
+    headings = {
+        f"docs/runbooks/{path.name}#{heading.lower()}"
+        for path in RUNBOOKS
+        for heading in re.findall(r"^## (\w+)$", path.read_text(), re.MULTILINE)
+    }
+    assert places == headings
+
+
+@pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool (of Prometheus) is not on PATH")
+def test_alerts_fire_when_they_should_and_only_then() -> None:
+    files = sorted((ROOT / "charts" / "corkboard" / "alerts" / "tests").glob("*.yaml"))
+    done = subprocess.run(["promtool", "test", "rules", *map(str, files)], capture_output=True, text=True, check=False)
+    assert files and done.returncode == 0, done.stdout + done.stderr
 
 
 @pytest.mark.parametrize(
