@@ -29,6 +29,14 @@ class DcatSettings:
     num_layers: int
     num_heads: int
     dropout: float = 0.0
+    has_recency: bool = False
+
+    @property
+    def slopes(self) -> tuple[float, ...]:
+        """How much a score falls with each step back, per head: those of ALiBi (Press et al. 2022), or none."""
+        if not self.has_recency:
+            return ()
+        return tuple(2.0 ** (-8.0 * head / self.num_heads) for head in range(1, self.num_heads + 1))
 
 
 class Dcat(nn.Module):
@@ -64,7 +72,9 @@ class Dcat(nn.Module):
         if not len(candidates_ND):
             return candidates_ND
         rows = _sort(candidates_ND, user_index_N, len(length_U))
-        out_ND = score_packed(self.stack, history_ULD, length_U, rows.sorted_ND, rows.counts)
+        out_ND = score_packed(
+            self.stack, history_ULD, length_U, rows.sorted_ND, rows.counts, slopes=self.settings.slopes
+        )
         return rows.restore(torch.as_tensor(self.norm(out_ND)))
 
     def context(self, history_ULD: Tensor, length_U: Tensor) -> Context:
@@ -78,10 +88,26 @@ class Dcat(nn.Module):
             keys.append(key)
             values.append(value)
             if number < len(self.stack) and history_ULD.shape[1]:
-                query = block.queries(normed).transpose(1, 2)
-                # Padding comes after all events, so the causal mask alone hides it from them.
-                rows = block.finish(rows, attend_past(query, key, value).transpose(1, 2))
-        return Context(tuple(keys), tuple(values), length_U)
+                rows = self._read_past(block, rows, normed, (key, value))
+        return Context(tuple(keys), tuple(values), length_U, self.settings.slopes)
+
+    def states(self, history_ULD: Tensor) -> Tensor:
+        """[U, L, D]: what each event is after all blocks, given those before it; for training on what comes next.
+
+        The state of the newest event alone comes from `cross` over `Context.before_newest`. Padding, at the end of a
+        row, gives states that mean nothing.
+        """
+        rows = history_ULD
+        for block in self.stack:
+            normed = block.attention_norm(rows)
+            key, value = (part.transpose(1, 2) for part in block.keys_values(normed))
+            rows = self._read_past(block, rows, normed, (key, value))
+        return torch.as_tensor(self.norm(rows))
+
+    def _read_past(self, block: Block, rows: Tensor, normed: Tensor, own: tuple[Tensor, Tensor]) -> Tensor:
+        query = block.queries(normed).transpose(1, 2)
+        # Padding comes after all events, so the causal mask alone hides it from them.
+        return block.finish(rows, attend_past(query, *own, self.settings.slopes).transpose(1, 2))
 
     def cross(self, candidates_ND: Tensor, user_index_N: Tensor, contexts: Sequence[Context]) -> Tensor:
         """[N, D] for embedded candidates; `user_index_N` counts users through all `contexts`, in their order.
@@ -100,7 +126,7 @@ class Dcat(nn.Module):
             for piece in pieces:
                 query, key, value = (piece.heads_first(each) for each in (query_NHE, key_NHE, value_NHE))
                 history = piece.context.keys[layer], piece.context.values[layer]
-                seen.append(piece.rows(attend_history_and_self(query, (key, value), history, piece.context.bias_U11L)))
+                seen.append(piece.rows(attend_history_and_self(query, (key, value), history, piece.context.bias)))
             rows_ND = block.finish(rows_ND, seen[0] if len(seen) == 1 else torch.cat(seen))
         return rows.restore(torch.as_tensor(self.norm(rows_ND)))
 

@@ -21,17 +21,20 @@ def candidate_by_candidate(
         events_LD = history_ULD[user, : int(length_U[user])]
         rows_TD = torch.cat([events_LD, candidate_D[None]])
         for block in model.stack:
-            rows_TD = _block(block, rows_TD)
+            rows_TD = _block(block, rows_TD, model.settings.slopes)
         out.append(model.norm(rows_TD[-1]))
     return torch.stack(out) if out else candidates_ND
 
 
-def _block(block: Block, rows_TD: Tensor) -> Tensor:
+def _block(block: Block, rows_TD: Tensor, slopes: tuple[float, ...]) -> Tensor:
     """Every row attends to itself and all before it."""
     normed_TD = block.attention_norm(rows_TD)
     query_THE = block.queries(normed_TD)
     key_THE, value_THE = block.keys_values(normed_TD)
     scores_HTT = torch.einsum("qhe,khe->hqk", query_THE, key_THE) / math.sqrt(query_THE.shape[-1])
+    place_T = torch.arange(len(rows_TD))
+    for head, slope in enumerate(slopes):
+        scores_HTT[head] -= slope * (place_T[:, None] - place_T)
     is_future_TT = torch.ones(scores_HTT.shape[1:], dtype=torch.bool).triu(diagonal=1)
     weights_HTT = scores_HTT.masked_fill(is_future_TT, -math.inf).softmax(-1)
     return block.finish(rows_TD, torch.einsum("hqk,khe->qhe", weights_HTT, value_THE))

@@ -31,10 +31,12 @@ class Batch:
         return replace(self, history_ULD=self.history_ULD.to(dtype), candidates_ND=self.candidates_ND.to(dtype))
 
 
-def model(dtype: torch.dtype = torch.float64, cost: CostModel = ALWAYS_TWO_PASSES) -> Dcat:
+def model(
+    dtype: torch.dtype = torch.float64, cost: CostModel = ALWAYS_TWO_PASSES, *, has_recency: bool = False
+) -> Dcat:
     """Seeded; weights large enough that attention is far from uniform."""
     torch.manual_seed(0)
-    made = Dcat(SETTINGS, cost)
+    made = Dcat(replace(SETTINGS, has_recency=has_recency), cost)
     for block in made.stack:
         for layer in (block.query, block.key_value):
             torch.nn.init.normal_(layer.weight, std=0.5)
