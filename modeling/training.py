@@ -33,11 +33,16 @@ class TrainingPlan:
 
 @dataclass(frozen=True)
 class Surroundings:
-    """What a training touches beside its model: a validation score (higher is better) and state to be kept with it."""
+    """What a training touches beside its model: a validation score (higher is better) and state to be kept with it.
+
+    `after_backward` may change gradients before they are clipped: workers add theirs up. `stepped` hears of each step.
+    """
 
     validate: Callable[[], float] | None = None
     checkpoint: Checkpoint | None = None
     parts: Mapping[str, Stateful] = field(default_factory=dict)
+    after_backward: Callable[[nn.Module], None] | None = None
+    stepped: Callable[[int, int], None] | None = None  # steps done, steps planned
 
 
 def silent(phase: str, step: int, loss: float) -> None:
@@ -139,12 +144,16 @@ class _Run:
         """One update of the weights."""
         self._optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
+        if self.around.after_backward is not None:
+            self.around.after_backward(self._model)
         nn.utils.clip_grad_norm_(self._model.parameters(), self._plan.max_grad_norm)
         self._optimizer.step()
         if self._steps_done < self._num_steps:  # a reader may hold a batch more than it was thought to
             self._schedule.step()
         self._steps_done += 1
         self._losses.append(float(loss.detach()))
+        if self.around.stepped is not None:
+            self.around.stepped(self._steps_done, self._num_steps)
         checkpoint = self.around.checkpoint
         if checkpoint is not None and self._steps_done % checkpoint.every_steps == 0:
             checkpoint.save(self._parts, self._identity)

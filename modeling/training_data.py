@@ -25,6 +25,7 @@ class PinTable:
     topics: tuple[tuple[str, ...], ...]
     created_ms_P: Ints
     price_micros_P: Ints
+    advertisers: tuple[str, ...] = ()  # "" for a pin that is no ad; none at all = not known
 
     def extended(self, pin_ids: Sequence[str]) -> "PinTable":
         """The same pins followed by those of `pin_ids` beyond them; `pin_ids` must begin with this table's."""
@@ -35,6 +36,7 @@ class PinTable:
             (*self.topics, *((),) * extra),
             np.pad(self.created_ms_P, (0, extra)),
             np.pad(self.price_micros_P, (0, extra)),
+            (*self.advertisers, *("",) * extra) if self.advertisers else (),
         )
 
 
@@ -64,6 +66,7 @@ def _pin_table(pins: pa.Table) -> PinTable:
         tuple(tuple(names or ()) for names in topics),
         _numbers(pins.column("created_time_ms").to_pylist()),
         _numbers(pins.column("price_micros").to_pylist()),
+        tuple(name or "" for name in pins.column("advertiser_id").to_pylist()),
     )
 
 

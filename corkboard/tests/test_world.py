@@ -10,7 +10,9 @@ import pytest
 
 from corkboard.world import pictures
 from corkboard.world.past import ACTIONS, BOT_SHARE, Session, in_order_of_arrival, make_past, person_id
-from corkboard.world.pins import AD_SHARE, DUPLICATE_SHARE, RISKY_SHARE, make_pins, pin_id
+from corkboard.world.pins import DUPLICATE_SHARE, RISKY_SHARE, advertiser_id, make_pins, pin_id
+from corkboard.world.reactions import MISSING_DWELL_SHARE
+from corkboard.world.shopping import Shop, make_shop
 from corkboard.world.truth import DAY_MS, DIMENSION, Truth, WorldSize, make_truth
 from corkboard.world.vocabulary import TOPICS
 from protos.ingest.v1 import ingest_pb2
@@ -84,7 +86,7 @@ def test_awkward_pins_are_there_in_their_share(pins: list[pins_pb2.Pin]) -> None
     ads = [pin for pin in pins if pin.advertiser_id]
     copies = [pin for pin in pins if "utm_source=copy" in pin.link]
     risky = [pin for pin in pins if pin.safety_labels]
-    for found, share in ((ads, AD_SHARE), (copies, DUPLICATE_SHARE), (risky, RISKY_SHARE)):
+    for found, share in ((ads, SIZE.ad_share), (copies, DUPLICATE_SHARE), (risky, RISKY_SHARE)):
         assert 0.3 * share < len(found) / len(pins) < 2.5 * share
     assert all(pin.price_micros > 0 for pin in ads)
     links = {pin.link for pin in pins}
@@ -157,11 +159,60 @@ def test_conversions_come_late_and_are_worth_something(past: list[Session], even
     assert all(event.request_id in served for event in conversions)
 
 
-def test_only_long_views_carry_a_dwell_time(events: list[ingest_pb2.Event]) -> None:
+def test_clicks_and_long_views_carry_a_dwell_time_and_some_clicks_lack_it(events: list[ingest_pb2.Event]) -> None:
+    clicks = [json.loads(e.attributes_json) for e in events if e.event_type == "click" and not is_bot(e.user_id)]
+    share = sum("dwell_s" not in each for each in clicks) / len(clicks)
+    assert 0.5 * MISSING_DWELL_SHARE < share < 2 * MISSING_DWELL_SHARE
     for event in events:
         attributes = json.loads(event.attributes_json)
-        assert ("dwell_s" in attributes) == (event.event_type == "long_view")
-        assert attributes.get("dwell_s", 10.0) >= 10.0
+        assert "dwell_s" not in attributes or event.event_type in ("click", "long_view")
+        assert event.event_type != "long_view" or attributes["dwell_s"] >= 10.0
+
+
+@pytest.fixture(scope="module")
+def shop(truth: Truth) -> Shop:
+    return make_shop(SIZE, truth)
+
+
+def test_only_ads_are_bought_and_every_session_shows_some(shop: Shop, past: list[Session]) -> None:
+    ads = {pin_id(int(pin)) for pin in shop.ads}
+    for session in past:
+        assert len(ads & {c.pin_id for c in session.feed.candidates}) == SIZE.num_ads_per_session
+        assert all(event.pin_id in ads for event in session.events if event.event_type == "conversion")
+
+
+def test_ads_are_what_the_shop_says(shop: Shop, pins: list[pins_pb2.Pin]) -> None:
+    for index, pin in enumerate(pins):
+        advertiser = int(shop.advertiser_P[index])
+        assert pin.advertiser_id == (advertiser_id(advertiser) if advertiser >= 0 else "")
+        assert pin.price_micros == int(shop.price_P[index] * 1e6)
+
+
+def test_people_buy_what_they_want_and_click_what_they_like(truth: Truth, shop: Shop) -> None:
+    """Among clicked ads the bought ones are wanted more, and clicks follow liking: two different things."""
+    shown: dict[str, list[tuple[float, float]]] = {"click": [], "conversion": [], "": []}
+    for session in make_past(replace(SIZE, num_sessions_per_person=20), truth, NOW_MS):
+        person, bought_or_clicked = int(session.feed.user_id.split("-")[1]), ("click", "conversion")
+        if is_bot(session.feed.user_id):
+            continue
+        done = {(event.pin_id, event.event_type) for event in session.events}
+        numbers = np.array([int(candidate.pin_id.split("-")[1]) for candidate in session.feed.candidates])
+        numbers = numbers[shop.advertiser_P[numbers] >= 0]
+        traits = list(zip(shop.wanting(person, numbers), truth.affinity(person, numbers, 0.5), strict=True))
+        for number, pair in zip(numbers.tolist(), traits, strict=True):
+            actions = [action for action in bought_or_clicked if (pin_id(number), action) in done]
+            for action in actions or [""]:
+                shown[action].append(pair)
+    wanting, liking = ({name: float(np.mean(pairs, axis=0)[at]) for name, pairs in shown.items()} for at in (0, 1))
+    assert wanting["conversion"] > wanting["click"] + 0.4
+    assert abs(liking["conversion"] - liking["click"]) < 0.1
+    assert liking["click"] > liking[""] + 0.05
+    everything = np.arange(SIZE.num_pins)[shop.advertiser_P >= 0]
+    per_person = [
+        np.corrcoef(shop.wanting(person, everything), truth.affinity(person, everything, 0.0))[0, 1]
+        for person in range(SIZE.num_people)
+    ]
+    assert 0.05 < float(np.mean(per_person)) < 0.6, "related, far from the same"
 
 
 def test_a_picture_is_the_same_for_the_same_seed() -> None:

@@ -5,16 +5,15 @@ from collections.abc import Iterator
 import numpy as np
 
 from corkboard.world import pictures
+from corkboard.world.shopping import Shop, make_shop
 from corkboard.world.truth import DAY_MS, Truth, WorldSize
 from corkboard.world.vocabulary import LOCALES, TEXT_FORMS, TITLE_FORMS, TOPICS
 from protos.common.v1 import common_pb2
 from protos.pins.v1 import pins_pb2
 
-AD_SHARE = 0.06
 DUPLICATE_SHARE = 0.03
 RISKY_SHARE = 0.01
 NUM_CREATORS = 400
-NUM_ADVERTISERS = 40
 TOPIC_NAMES = tuple(TOPICS)
 
 
@@ -25,17 +24,24 @@ def pin_id(index: int) -> str:
 
 def make_pins(size: WorldSize, truth: Truth, now_ms: int) -> Iterator[pins_pb2.Pin]:
     """Every pin of the world in the order of its number; created over the world's past."""
-    random = np.random.default_rng(size.seed + 1)
+    random, shop = np.random.default_rng(size.seed + 1), make_shop(size, truth)
     links: list[str] = []
     for index in range(size.num_pins):
-        pin = _pin(index, size, truth, random, now_ms)
+        pin = _pin(index, size, truth, shop, random, now_ms)
         is_duplicate = links and random.random() < DUPLICATE_SHARE
         pin.link = f"{links[int(random.integers(len(links)))]}&utm_source=copy" if is_duplicate else _link(index, pin)
         links.append(pin.link)
         yield pin
 
 
-def _pin(index: int, size: WorldSize, truth: Truth, random: np.random.Generator, now_ms: int) -> pins_pb2.Pin:
+def advertiser_id(index: int) -> str:
+    """The id of the world's advertiser number `index`."""
+    return f"merchant-{index:03d}"
+
+
+def _pin(
+    index: int, size: WorldSize, truth: Truth, shop: Shop, random: np.random.Generator, now_ms: int
+) -> pins_pb2.Pin:
     first, second = int(truth.topic_of_P[index]), int(truth.second_topic_of_P[index])
     words = [*random.choice(TOPICS[TOPIC_NAMES[first]], 2, replace=False), random.choice(TOPICS[TOPIC_NAMES[second]])]
     a, b, c = (str(word) for word in words)
@@ -55,9 +61,9 @@ def _pin(index: int, size: WorldSize, truth: Truth, random: np.random.Generator,
             dtype=common_pb2.DTYPE_FLOAT32,
         ),
     )
-    if random.random() < AD_SHARE:
-        pin.advertiser_id = f"merchant-{int(random.integers(NUM_ADVERTISERS)):03d}"
-        pin.price_micros = int(random.lognormal(3.2, 0.8) * 1e6)
+    if shop.advertiser_P[index] >= 0:
+        pin.advertiser_id = advertiser_id(int(shop.advertiser_P[index]))
+        pin.price_micros = int(shop.price_P[index] * 1e6)
     if random.random() < RISKY_SHARE:
         pin.safety_labels.append("sensitive")
     return pin

@@ -25,6 +25,8 @@ class WorldSize:
     num_days: int = 28
     num_sessions_per_person: int = 8
     num_pins_per_session: int = 20
+    num_ads_per_session: int = 3  # of those pins
+    ad_share: float = 0.06  # of all pins
     seed: int = 7
 
 
