@@ -13,7 +13,6 @@ from corkboard.commands import (
     definitions,
     doctor,
     evaluate,
-    evaluation,
     feeds,
     lake,
     load,
@@ -25,6 +24,7 @@ from corkboard.commands import (
     running,
     showcase,
     traces,
+    train_cg,
 )
 from corkboard.commands.output import Output
 
@@ -63,7 +63,7 @@ def build() -> typer.Typer:
     for command in COMMANDS:
         app.command()(command)
     app.add_typer(data.importer, name="import")
-    app.add_typer(evaluation.train, name="train")
+    app.add_typer(train_cg.app, name="train")
     app.add_typer(evaluate.app, name="evaluate")
     app.add_typer(definitions.app, name="definitions")
     app.add_typer(lake.app, name="lake")

@@ -45,6 +45,7 @@ ON_DEMAND = {
 OPTIONAL = {
     ("services/blender/app/slate_loop.py", "services.blender.domain.slate_compiled"),
     ("sequences/engine/sentence_encoder.py", "model2vec"),
+    *(("services/cg/offline/ray_workers.py", name) for name in ("ray", "ray.train", "ray.train.torch")),
 }
 
 

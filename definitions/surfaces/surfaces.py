@@ -21,6 +21,7 @@ home = Surface(
         GeneratorShare(name="contextual", weight=3),
         GeneratorShare(name="two_tower", weight=2),
         GeneratorShare(name="co_engaged", weight=4),
+        GeneratorShare(name="shopping", weight=1.75),  # ads: every twentieth to tenth candidate
         GeneratorShare(name="fresh", weight=1),
         GeneratorShare(name="popular", weight=1),
     ),
@@ -39,6 +40,7 @@ related = Surface(
         GeneratorShare(name="contextual", weight=3),
         GeneratorShare(name="co_engaged", weight=3),
         GeneratorShare(name="two_tower", weight=1),
+        GeneratorShare(name="shopping", weight=2),
         GeneratorShare(name="popular", weight=0.5),
     ),
     diversity_weight=0.15,
@@ -54,6 +56,7 @@ search = Surface(
     generators=(
         GeneratorShare(name="contextual", weight=2),
         GeneratorShare(name="two_tower", weight=2),
+        GeneratorShare(name="shopping", weight=1),
         GeneratorShare(name="popular", weight=1),
     ),
     diversity_weight=0.1,

@@ -27,6 +27,7 @@ from services.cg.domain.catalogue import Catalogue
 from services.cg.domain.generators.fresh import FreshPins
 from services.cg.domain.generators.popular import PopularPins
 from services.cg.domain.generators.related import RelatedPins
+from services.cg.domain.generators.shopping import NoModelYet
 from services.cg.domain.impressions import Impressions
 from services.cg.domain.index.live_search import Searches
 from services.cg.domain.moved_users import MovedUsers
@@ -36,7 +37,13 @@ from services.cg.inbound.live_pins import LivePins
 from services.cg.inbound.moved_sequences import GROUP, MovedSequences
 from services.cg.inbound.released_models import Read, ReleasedModels
 from services.cg.inbound.served_pins import ServedPins
-from services.cg.outbound.bundle_model_files import read_co_engaged, read_contextual, read_popular, read_two_tower
+from services.cg.outbound.bundle_model_files import (
+    read_co_engaged,
+    read_contextual,
+    read_popular,
+    read_shopping,
+    read_two_tower,
+)
 from services.cg.outbound.bundle_plans import DefinitionPlans
 from services.cg.outbound.grpc_indexer import GrpcHistories, GrpcUserVectors
 from services.cg.outbound.kafka_user_states import KafkaUserStates
@@ -55,6 +62,7 @@ def readers(searches: Searches, *, is_state_stored: bool = False) -> Mapping[str
         "popular": read_popular,
         "co_engaged": read_co_engaged,
         "two_tower": partial(read_two_tower, new_search=searches.new),
+        "shopping": partial(read_shopping, new_search=searches.new),
         "contextual": partial(read_contextual, new_search=searches.new, is_state_stored=is_state_stored),
     }
 
@@ -80,7 +88,7 @@ def build(
     fresh = FreshPins(
         impressions, explore_share=config.fresh_explore_share, few_impressions=config.fresh_few_impressions
     )
-    for generator in (PopularPins(), fresh, RelatedPins(searches.new)):
+    for generator in (PopularPins(), fresh, RelatedPins(searches.new), NoModelYet()):
         catalogue.put(generator.name, generator.generate)
     patient = histories or _histories(shell, config, READ_WITHIN_S)
     histories = histories or _histories(shell, config, config.history_timeout_s)

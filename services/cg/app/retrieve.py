@@ -26,7 +26,7 @@ from services.cg.domain.retrieval import (
 from services.cg.ports import Histories, RetrievalMeter, SurfacePlans, UserVectors
 
 FALLBACK = "popular"
-ENCODERS = ("two_tower", "contextual")  # whose stored vectors stand in for a history
+ENCODERS = ("two_tower", "contextual", "shopping")  # whose stored vectors stand in for a history
 MAX_CANDIDATES = 2_000
 MAX_OVERFETCH = 200  # candidates beyond k a generator is asked for, to make up for near-duplicates
 MERGE_RESERVE_S = 0.01  # kept back from the generators for merging and answering

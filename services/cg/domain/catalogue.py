@@ -10,7 +10,7 @@ from services.cg.domain.retrieval import Generated, HistoryEvent, RetrievalQuery
 
 Generate = Callable[[RetrievalQuery, int], Generated]
 EncodeHistory = Callable[[Sequence[HistoryEvent], PinSnapshot], Floats]
-NAMES = ("popular", "fresh", "related", "co_engaged", "two_tower", "contextual")
+NAMES = ("popular", "fresh", "related", "co_engaged", "two_tower", "contextual", "shopping")
 
 
 @dataclass(frozen=True)

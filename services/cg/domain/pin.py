@@ -7,7 +7,10 @@ from modeling.arrays import Floats
 
 @dataclass(frozen=True)
 class IndexedPin:
-    """What generators may read. `content_vector` is float32 [W] or None; `created_time_ms` 0 = unknown."""
+    """What generators may read. `content_vector` is float32 [W] or None; `created_time_ms` 0 = unknown.
+
+    A pin with an advertiser is an ad; a price of 0 is none.
+    """
 
     pin_id: str
     content_vector: Floats | None = None
@@ -16,3 +19,5 @@ class IndexedPin:
     quality_score: float = 0.0
     locale: str = ""
     content_group: str = ""
+    advertiser_id: str = ""
+    price_micros: int = 0

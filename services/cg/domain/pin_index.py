@@ -14,6 +14,7 @@ from modeling.hashing import stable_hash
 from services.cg.domain.pin import IndexedPin
 from services.cg.domain.pin_compaction import Compaction
 from services.cg.domain.pin_snapshot import Moved, PinColumns, PinSnapshot, empty_columns, language_of
+from services.cg.domain.shopping_features import MICROS, advertiser_hash
 from services.cg.domain.stored_pins import StoredPins
 from services.cg.domain.two_tower_features import MAX_TOPICS
 
@@ -172,6 +173,8 @@ class PinIndex:
         columns.topic_hash_NT[row] = topics + [-1] * (MAX_TOPICS - len(topics))
         columns.created_ms_N[row] = pin.created_time_ms
         columns.quality_N[row] = pin.quality_score if np.isfinite(pin.quality_score) else 0.0
+        columns.advertiser_N[row] = advertiser_hash(pin.advertiser_id)
+        columns.price_N[row] = max(0, pin.price_micros) / MICROS
         columns.language_N[row] = _code(self._language_code, language_of(pin.locale))
         columns.group_N[row] = _code(self._group_code, pin.content_group)
         if columns.group_N[row] == len(self._group_names):

@@ -20,6 +20,8 @@ class PinColumns:
     quality_N: Floats
     language_N: Ints
     group_N: Ints
+    advertiser_N: Ints  # hashes; -1 = no ad
+    price_N: Floats  # currency units; 0 = none
     is_live_N: Bools
 
     def cut(self, num_rows: int) -> "PinColumns":
@@ -98,5 +100,7 @@ def empty_columns(num_rows: int, width: int) -> PinColumns:
         quality_N=np.zeros(num_rows, dtype=np.float32),
         language_N=np.zeros(num_rows, dtype=np.int64),
         group_N=np.zeros(num_rows, dtype=np.int64),
+        advertiser_N=np.full(num_rows, -1, dtype=np.int64),
+        price_N=np.zeros(num_rows, dtype=np.float32),
         is_live_N=np.zeros(num_rows, dtype=np.bool_),
     )

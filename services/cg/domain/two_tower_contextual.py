@@ -48,6 +48,10 @@ class PinTensors:
     graph_PG: Tensor
     topic_PT: Tensor
 
+    def to(self, device: torch.device) -> "PinTensors":
+        """The same on a device."""
+        return PinTensors(*(getattr(self, name).to(device) for name in self.__dataclass_fields__))
+
     def take(self, rows: Tensor) -> "PinTensors":
         """These pins, in this order."""
         return PinTensors(self.id_row_P[rows], self.content_PC[rows], self.graph_PG[rows], self.topic_PT[rows])

@@ -13,13 +13,16 @@ MAX_TOPICS = 4
 class PinFeatures:
     """Model inputs of pins: row in the id table (0 = unknown) [P], content [P, W], topic buckets [P, T] (0 = none).
 
-    Graph vectors [P, G] are there if the pins have any.
+    Graph vectors [P, G] are there if the pins have any; hashes of advertisers (-1 = no ad) and prices in currency units
+    (0 = none) for whom they matter.
     """
 
     id_row_P: Ints
     content_PC: Floats
     topic_PT: Ints
     graph_PG: Floats | None = None
+    advertiser_P: Ints | None = None
+    price_P: Floats | None = None
 
 
 def topic_buckets(topic_hash_PT: Ints, num_buckets: int) -> Ints:

@@ -128,4 +128,6 @@ def decode_pin(value: bytes) -> IndexedPin:
         quality_score=message.quality_score,
         locale=pin.locale,
         content_group=pin.content_group,
+        advertiser_id=pin.advertiser_id,
+        price_micros=pin.price_micros,
     )

@@ -3,7 +3,7 @@
 Shapes: W windows of histories.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -19,6 +19,7 @@ from services.cg.domain.two_tower_features import PinFeatures
 from services.cg.offline.contextual_rows import RowsToTowerBatch
 from services.cg.offline.contextual_training import ContextualTrainer
 from services.cg.offline.contextual_windows import HistoryWindows
+from services.cg.offline.training_runtime import HERE, Runtime
 
 PHASE = "contextual"
 WINDOWS_PER_BATCH = 64
@@ -30,12 +31,15 @@ WEIGHT_DECAY = 0.01
 
 @dataclass(frozen=True)
 class Extras:
-    """What is optional in a training: a model to go on from, changed settings, progress, a checkpoint."""
+    """What is optional in a training: a model to go on from, changed settings, progress, a checkpoint, a score that may
+    end it early, a device and other workers."""
 
     model: ContextualTwoTower | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
     progress: Progress = silent
     checkpoint: Checkpoint | None = None
+    validate: Callable[[ContextualTrainer], float] | None = None
+    runtime: Runtime = HERE
 
 
 NO_EXTRAS = Extras()
@@ -53,7 +57,7 @@ def fit_contextual(
     interactions: Interactions, pins: PinFeatures, plan: TrainingPlan, extras: Extras = NO_EXTRAS
 ) -> ContextualTrainer:
     """From histories: a model that foresees each user's new pins."""
-    trainer = _trainer(len(interactions.event_types), pins, plan, extras)
+    trainer = new_contextual_trainer(len(interactions.event_types), pins, plan, extras)
     windows = HistoryWindows(interactions, trainer.model.settings.max_history)
     train(
         trainer.model,
@@ -76,13 +80,13 @@ def fit_contextual_on_rows(
     extras: Extras = NO_EXTRAS,
 ) -> ContextualTrainer:
     """From training rows: what was served and acted upon, with the sequence as it was at that moment."""
-    trainer = _trainer(to_batch.num_event_types, pins, plan, extras)
+    trainer = new_contextual_trainer(to_batch.num_event_types, pins, plan, extras)
     batches: Batches[Any] = reader
     train_on(
         trainer.model,
         batches,
         num_batches,
-        lambda rows: trainer.loss(to_batch(rows)),
+        lambda rows: trainer.loss(to_batch(extras.runtime.share(rows))),
         plan,
         phase=f"{PHASE} on rows",
         progress=extras.progress,
@@ -91,15 +95,27 @@ def fit_contextual_on_rows(
     return trainer
 
 
-def _trainer(num_event_types: int, pins: PinFeatures, plan: TrainingPlan, extras: Extras) -> ContextualTrainer:
+def new_contextual_trainer(
+    num_event_types: int, pins: PinFeatures, plan: TrainingPlan, extras: Extras
+) -> ContextualTrainer:
+    """An untrained model, or the one to go on from."""
     seed_everything(plan.seed)
+    runtime = extras.runtime
     if extras.model is not None:
-        return ContextualTrainer(extras.model, pins)
+        return ContextualTrainer(extras.model.to(runtime.device), pins, runtime.gather)
     graph_width = 0 if pins.graph_PG is None else pins.graph_PG.shape[1]
     settings = ContextualSettings(len(pins.id_row_P), pins.content_PC.shape[1], num_event_types, graph_width)
-    return ContextualTrainer(ContextualTwoTower(replace(settings, **extras.settings)), pins)
+    model = ContextualTwoTower(replace(settings, **extras.settings)).to(runtime.device)
+    return ContextualTrainer(model, pins, runtime.gather)
 
 
 def _surroundings(trainer: ContextualTrainer, extras: Extras) -> Surroundings:
     parts: dict[str, Stateful] = {"frequency": trainer.frequency, "shares": trainer.shares}
-    return Surroundings(checkpoint=extras.checkpoint, parts=parts)
+    validate, runtime = extras.validate, extras.runtime
+    return Surroundings(
+        validate=None if validate is None else lambda: validate(trainer),
+        checkpoint=extras.checkpoint,
+        parts=parts,
+        after_backward=runtime.after_backward,
+        stepped=runtime.stepped,
+    )

@@ -35,8 +35,8 @@ class RowsToTowerBatch:
 
     def __call__(self, rows: RequestBatch) -> TowerBatch:
         """Every candidate that a person acted on is a positive after the newest event of its request."""
-        pin_RL, type_RL = self._histories(rows)
-        pin_B = self._rows_of(rows.candidate_features.column("pin_id").to_pylist())
+        pin_RL, type_RL = self.histories(rows)
+        pin_B = self.rows_of(rows.candidate_features.column("pin_id").to_pylist())
         chosen_B = np.flatnonzero(_is_positive(rows) & (pin_B >= 0))
         request_B = rows.row_to_request[chosen_B]
         has_history_B = pin_RL[request_B, -1] >= 0
@@ -49,14 +49,14 @@ class RowsToTowerBatch:
             target_B=torch.from_numpy(pin_B[chosen_B]),
         )
 
-    def _histories(self, rows: RequestBatch) -> tuple[Ints, Ints]:
-        """The newest engagements, right-aligned [R, L] each."""
+    def histories(self, rows: RequestBatch) -> tuple[Ints, Ints]:
+        """The newest engagements, right-aligned [R, L] each: pins (-1 = none) and rows of event types (0 = none)."""
         pin_RL = np.full((rows.num_requests, self._length), -1, dtype=np.int64)
         type_RL = np.zeros((rows.num_requests, self._length), dtype=np.int64)
         events, offsets_R1 = unpacked(rows.request_features.column(SEQUENCE))
         if not events.num_rows:
             return pin_RL, type_RL
-        pin_E = self._rows_of(events.column("pin_id").to_pylist())
+        pin_E = self.rows_of(events.column("pin_id").to_pylist())
         type_E = np.fromiter((self._type_row.get(t, 0) for t in events.column("event_type").to_pylist()), np.int64)
         is_kept_E = (pin_E >= 0) & (type_E > 0)
         request_E = np.repeat(np.arange(rows.num_requests), np.diff(offsets_R1))[is_kept_E]
@@ -67,7 +67,8 @@ class RowsToTowerBatch:
         type_RL[at] = type_E[is_kept_E][is_new_enough_E]
         return pin_RL, type_RL
 
-    def _rows_of(self, pin_ids: Sequence[str]) -> Ints:
+    def rows_of(self, pin_ids: Sequence[str]) -> Ints:
+        """Numbers of these pins, -1 where one is not known."""
         return np.fromiter((self._row_of_pin.get(pin_id, -1) for pin_id in pin_ids), np.int64, len(pin_ids))
 
 

@@ -28,6 +28,10 @@ class TowerBatch:
         """The user of each positive."""
         return self.user_id_R[self.row_to_request_B]
 
+    def to(self, device: torch.device) -> "TowerBatch":
+        """The same on a device."""
+        return TowerBatch(*(getattr(self, name).to(device) for name in self.__dataclass_fields__))
+
     def expanded(self) -> "TowerBatch":
         """The same positives, each with a copy of its history: what training costs without the deduplication."""
         rows = self.row_to_request_B

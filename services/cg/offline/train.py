@@ -19,6 +19,7 @@ from modeling.offline_bus import offline_bus
 from modeling.release import write_bundle
 from modeling.training import silent
 from services.cg.offline.fit_generators import Fitted, Job, fit_all
+from services.cg.offline.fit_shopping import fit_shopping_files
 from services.cg.offline.release import release
 
 RELEASED_BY = "cg offline"
@@ -34,11 +35,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     fitted = fit_all(
         data, Job(options.seed, not options.skip_evaluation, checkpoints, silent if options.json else tell)
     )
+    shopping = fit_shopping_files(
+        Path(options.dataset),
+        options.seed,
+        checkpoints,
+        silent if options.json else tell,
+        is_evaluated=not options.skip_evaluation,
+    )
     store = BundleStore(options.bundles_uri)
     inputs = {"dataset": data.name, "seed": str(options.seed)}
-    releases = [write_bundle(store, name, files, inputs, RELEASED_BY) for name, files in fitted.files_by_name.items()]
+    files_by_name = {**fitted.files_by_name, **({"shopping": shopping.files} if shopping else {})}
+    releases = [write_bundle(store, name, files, inputs, RELEASED_BY) for name, files in files_by_name.items()]
     if options.release:
-        asyncio.run(release(_bus(options), releases, fitted))
+        asyncio.run(release(_bus(options), releases, fitted, shopping))
     sys.stdout.write(_report(options, releases, fitted, time.monotonic() - started_s) + "\n")
     return 0
 

@@ -15,21 +15,23 @@ from modeling.arrays import AnyArray, Floats
 from modeling.item_to_item import Neighbours
 from modeling.model_bundle import load_weights, model_files
 from modeling.signature import Signature
-from services.cg.domain import two_tower, two_tower_contextual
+from services.cg.domain import two_tower, two_tower_contextual, two_tower_shopping
 from services.cg.domain.generators.co_engaged import CoEngagedPins
 from services.cg.domain.generators.contextual import ContextualPins
 from services.cg.domain.generators.pin_encoder import NewSearch
 from services.cg.domain.generators.popular import PopularPins
+from services.cg.domain.generators.shopping import ShoppingPins
 from services.cg.domain.generators.two_tower import TwoTowerPins
 from services.cg.domain.index.live_search import LiveSearch
 from services.cg.domain.two_tower import TwoTower
 from services.cg.domain.two_tower_contextual import ContextualTwoTower
+from services.cg.domain.two_tower_shopping import ShoppingTwoTower
 
 PIN_IDS = "pin_ids.json"
 ARRAYS = "arrays.npz"
 EVENT_TYPES = "event_types.json"
 EVALUATION = "evaluation.json"
-Tower = TypeVar("Tower", TwoTower, ContextualTwoTower)
+Tower = TypeVar("Tower", TwoTower, ContextualTwoTower, ShoppingTwoTower)
 
 
 def popular_files(
@@ -89,6 +91,19 @@ def read_contextual(
     """Raises: Corrupt when weights, vocabulary and signature disagree."""
     model, id_row_of_pin, event_types = _read_tower(bundle, two_tower_contextual.from_settings)
     return ContextualPins(model, id_row_of_pin, event_types, version, new_search, is_state_stored=is_state_stored)
+
+
+def shopping_files(
+    model: ShoppingTwoTower, pin_ids: Sequence[str], event_types: Sequence[str], evaluation: Mapping[str, Any]
+) -> dict[str, bytes]:
+    """Bundle `shopping`: both towers, their vocabulary and signature."""
+    return _tower_files(model, two_tower_shopping.signature(model.settings), pin_ids, event_types, evaluation)
+
+
+def read_shopping(bundle: Path, version: str, new_search: NewSearch = LiveSearch) -> ShoppingPins:
+    """Raises: Corrupt when weights, vocabulary and signature disagree."""
+    model, id_row_of_pin, event_types = _read_tower(bundle, two_tower_shopping.from_settings)
+    return ShoppingPins(model, id_row_of_pin, event_types, version, new_search)
 
 
 def _tower_files(

@@ -32,6 +32,7 @@ class FakeIndexer:
 
     def __init__(self) -> None:
         self.histories: dict[str, list[str]] = {}
+        self.events: dict[str, list[HistoryEvent]] = {}  # instead of saves
         self.vectors: dict[tuple[str, str], StoredVector] = {}  # by user and encoder
         self.is_away = False
         self.is_sequence_away = False
@@ -41,6 +42,8 @@ class FakeIndexer:
         self.num_calls += 1
         if self.is_away or self.is_sequence_away:
             raise Unavailable("indexer is away")
+        if user_id in self.events:
+            return tuple(self.events[user_id])
         return tuple(HistoryEvent(pin_id, "save", NOW_MS) for pin_id in self.histories.get(user_id, []))
 
     async def stored(self, user_id: str, encoders: Sequence[str], deadline: Deadline) -> Mapping[str, StoredVector]:
@@ -84,6 +87,8 @@ def encode(item: IndexedPin) -> bytes:
             created_time_ms=item.created_time_ms,
             locale=item.locale,
             content_group=item.content_group,
+            advertiser_id=item.advertiser_id,
+            price_micros=item.price_micros,
         ),
         quality_score=item.quality_score,
     )

@@ -45,16 +45,20 @@ class PinEncoder:
         return self._search.search(query.snapshot, user_V, query.is_allowed_N, k)
 
     def features(self, snapshot: PinSnapshot, pin_ids: Sequence[str]) -> PinFeatures:
-        """Id, content and topics [P]; a pin that left the index keeps its id only."""
+        """Id, content, topics, advertiser and price [P]; a pin that left the index keeps its id only."""
         rows: Ints = snapshot.rows_of(pin_ids)
         id_row_P = np.asarray([self._id_row_of_pin.get(pin_id, 0) for pin_id in pin_ids], dtype=np.int64)
         content_PC = np.zeros((len(rows), self._content_width), dtype=np.float32)
+        advertiser_P, price_P = np.full(len(rows), -1, dtype=np.int64), np.zeros(len(rows), dtype=np.float32)
         topic_PT = np.full((len(rows), snapshot.columns.topic_hash_NT.shape[1]), -1, dtype=np.int64)
         is_here = rows >= 0
         topic_PT[is_here] = snapshot.columns.topic_hash_NT[rows[is_here]]
+        advertiser_P[is_here] = snapshot.columns.advertiser_N[rows[is_here]]
+        price_P[is_here] = snapshot.columns.price_N[rows[is_here]]
         if snapshot.columns.content_NW.shape[1] == self._content_width:
             content_PC[is_here] = snapshot.columns.content_NW[rows[is_here]]
-        return PinFeatures(id_row_P, content_PC, topic_buckets(topic_PT, self._num_topic_buckets))
+        topic_PT = topic_buckets(topic_PT, self._num_topic_buckets)
+        return PinFeatures(id_row_P, content_PC, topic_PT, advertiser_P=advertiser_P, price_P=price_P)
 
     def _encode_rows(self, snapshot: PinSnapshot, start: int, end: int) -> Floats:
         return self._encode(self.features(snapshot, snapshot.pin_ids[start:end]))
