@@ -18,6 +18,7 @@ from services.cg.domain.index.live_search import LiveSearch, Searches
 from services.cg.domain.index.vector_search import Kind
 from services.cg.domain.pin import IndexedPin
 from services.cg.domain.pin_index import PinIndex
+from services.cg.domain.pin_snapshot import PinFilter
 
 NUM_PINS = {"exact": 100_000, "ann": 50_000}
 RATE_PER_S, PHASE_S, ROUNDS = 50, 5.0, 3
@@ -76,7 +77,7 @@ class _World:
     async def _retrieve(self, number: int) -> None:
         snapshot = self.index.snapshot()
         query = self.vectors_NV[number * 97 % len(self.vectors_NV)]
-        found = await asyncio.to_thread(self.search.search, snapshot, query, snapshot.allowed("", []), K)
+        found = await asyncio.to_thread(self.search.search, snapshot, query, snapshot.allowed(PinFilter()), K)
         assert len(found.row_K) == K
 
     async def _publish(self) -> None:
@@ -94,7 +95,7 @@ class _World:
 
     async def _confirm(self, pin_id: str, vector: Floats) -> None:
         snapshot = self.index.snapshot()
-        found = await asyncio.to_thread(self.search.search, snapshot, vector, snapshot.allowed("", []), 1)
+        found = await asyncio.to_thread(self.search.search, snapshot, vector, snapshot.allowed(PinFilter()), 1)
         assert snapshot.pin_ids[int(found.row_K[0])] == pin_id, "a published pin is found"
 
     async def _compact(self) -> None:

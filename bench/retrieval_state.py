@@ -13,6 +13,7 @@ from bench.retrieval_world import unit_vectors
 from services.cg.domain.generators.contextual import NAME, ContextualPins
 from services.cg.domain.pin import IndexedPin
 from services.cg.domain.pin_index import PinIndex, PinSnapshot
+from services.cg.domain.pin_snapshot import PinFilter
 from services.cg.domain.retrieval import HistoryEvent, RetrievalQuery, StoredVector
 from services.cg.domain.two_tower_contextual import ContextualSettings, ContextualTwoTower
 
@@ -42,7 +43,7 @@ def _compare(fresh: ContextualPins, stored: ContextualPins, snapshot: PinSnapsho
     chosen = random.choice(NUM_PINS, length, replace=False)
     history = tuple(HistoryEvent(snapshot.pin_ids[row], "save", 0) for row in chosen)
     state = {NAME: StoredVector("v", fresh.encode_history(history, snapshot))}
-    query = RetrievalQuery(snapshot, snapshot.allowed("", []), 0, history, state, snapshot.pin_ids[0])
+    query = RetrievalQuery(snapshot, snapshot.allowed(PinFilter()), 0, history, state, snapshot.pin_ids[0])
     answers = [side.generate(query, K) for side in (fresh, stored)]
     assert np.array_equal(answers[0].row_K, answers[1].row_K), "both sides answer the same"
     times: dict[str, list[float]] = {"fresh": [], "stored": [], "state": []}

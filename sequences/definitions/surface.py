@@ -29,6 +29,9 @@ class Surface(Definition):
     seen_window_s: int = Field(ge=0, description="a served pin is not shown again for so long")
     needs_subject: bool = Field(default=False, description="a subject pin must be given")
     needs_query: bool = Field(default=False, description="a query must be given")
+    excluded_labels: tuple[str, ...] = Field(
+        default=(), description="pins with one of these safety labels are never retrieved"
+    )
     diversity_strategy: DiversityStrategy = Field(default="ssd", description="how newness is measured")
     diversity_signals: dict[DiversitySignal, float] = Field(
         default_factory=_content_alone,

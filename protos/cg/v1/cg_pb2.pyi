@@ -31,6 +31,8 @@ class RetrieveRequest(_message.Message):
     NUM_CANDIDATES_FIELD_NUMBER: _builtins.int
     EXCLUDE_PIN_IDS_FIELD_NUMBER: _builtins.int
     GENERATORS_FIELD_NUMBER: _builtins.int
+    MIN_PRICE_MICROS_FIELD_NUMBER: _builtins.int
+    MAX_PRICE_MICROS_FIELD_NUMBER: _builtins.int
     user_id: _builtins.str
     """at most 128 characters"""
     surface: _builtins.str
@@ -43,6 +45,10 @@ class RetrieveRequest(_message.Message):
     """BCP 47 tag; empty = any"""
     num_candidates: _builtins.int
     """in all, 1..2,000"""
+    min_price_micros: _builtins.int
+    """of pins with a price; 0 = no bound; filtered inside the search"""
+    max_price_micros: _builtins.int
+    """likewise"""
     @_builtins.property
     def exclude_pin_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """seen and blocked; filtered inside the search"""
@@ -62,10 +68,12 @@ class RetrieveRequest(_message.Message):
         num_candidates: _builtins.int = ...,
         exclude_pin_ids: _abc.Iterable[_builtins.str] | None = ...,
         generators: _abc.Iterable[_builtins.str] | None = ...,
+        min_price_micros: _builtins.int = ...,
+        max_price_micros: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["exclude_pin_ids", b"exclude_pin_ids", "generators", b"generators", "locale", b"locale", "num_candidates", b"num_candidates", "query", b"query", "subject_pin_id", b"subject_pin_id", "surface", b"surface", "user_id", b"user_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["exclude_pin_ids", b"exclude_pin_ids", "generators", b"generators", "locale", b"locale", "max_price_micros", b"max_price_micros", "min_price_micros", b"min_price_micros", "num_candidates", b"num_candidates", "query", b"query", "subject_pin_id", b"subject_pin_id", "surface", b"surface", "user_id", b"user_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -87,7 +87,10 @@ class PopularRefresh:
         return bool(candidates)
 
     def _surface(self) -> str:
-        """A surface that needs neither subject nor query. Raises: Unavailable before any definitions."""
+        """The strictest surface that needs neither subject nor query, as any may be served its pins.
+
+        Raises: Unavailable before any definitions.
+        """
         surfaces = self._catalogue.current.surfaces
         free = [name for name, each in sorted(surfaces.items()) if not (each.needs_subject or each.needs_query)]
-        return free[0] if free else min(surfaces, default="")
+        return max(free, key=lambda name: len(surfaces[name].excluded_labels)) if free else min(surfaces, default="")

@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from chassis.clock import Clock
 from chassis.deadline import Deadline
@@ -13,6 +13,7 @@ from modeling.hashing import stable_hash
 from services.cg.domain.catalogue import Catalogue
 from services.cg.domain.merge import merge
 from services.cg.domain.pin_index import PinIndex, PinSnapshot
+from services.cg.domain.pin_snapshot import PinFilter
 from services.cg.domain.retrieval import (
     Degradation,
     Generated,
@@ -23,6 +24,7 @@ from services.cg.domain.retrieval import (
     StoredVector,
     SurfacePlan,
 )
+from services.cg.domain.shopping_features import MICROS
 from services.cg.ports import Histories, RetrievalMeter, SurfacePlans, UserVectors
 
 FALLBACK = "popular"
@@ -43,6 +45,8 @@ class RetrievalAsk:
     locale: str = ""
     exclude_pin_ids: Sequence[str] = ()
     generators: Sequence[str] = ()
+    min_price_micros: int = 0
+    max_price_micros: int = 0
 
 
 @dataclass(frozen=True)
@@ -92,11 +96,10 @@ class Retrieve:
         plan = self._plan(ask)
         user = await self._user(ask.user_id, deadline)
         snapshot = self._index.snapshot()
-        excluded = [*ask.exclude_pin_ids, *([ask.subject_pin_id] if ask.subject_pin_id else [])]
         now_ms = self._clock.now_ms()
         query = RetrievalQuery(
             snapshot,
-            snapshot.allowed(ask.locale, excluded),
+            snapshot.allowed(_filter(ask, plan)),
             now_ms,
             user.history,
             user.stored_vectors,
@@ -112,7 +115,7 @@ class Retrieve:
         if not ask.generators:
             return plan
         weights = {name: plan.weight_by_generator.get(name, 1.0) for name in ask.generators}
-        return SurfacePlan(ask.surface, weights)
+        return replace(plan, weight_by_generator=weights)
 
     async def _user(self, user_id: str, deadline: Deadline) -> _User:
         """The history; without one, the stored vectors; what could not be read is named."""
@@ -188,7 +191,26 @@ class Retrieve:
         return Retrieved(candidates, tuple(run.report for run in runs), tuple(degradations), versions)
 
 
+def _filter(ask: RetrievalAsk, plan: SurfacePlan) -> PinFilter:
+    subject = [ask.subject_pin_id] if ask.subject_pin_id else []
+    return PinFilter(
+        ask.locale,
+        [*ask.exclude_pin_ids, *subject],
+        plan.excluded_labels,
+        ask.min_price_micros / MICROS,
+        ask.max_price_micros / MICROS,
+    )
+
+
 def _check(ask: RetrievalAsk) -> None:
+    for name, price in (("min_price_micros", ask.min_price_micros), ("max_price_micros", ask.max_price_micros)):
+        if price < 0:
+            raise Invalid(f"{name} is {price}, must be at least 0", field=name)
+    if 0 < ask.max_price_micros < ask.min_price_micros:
+        raise Invalid(
+            f"max_price_micros is {ask.max_price_micros}, below min_price_micros {ask.min_price_micros}",
+            field="max_price_micros",
+        )
     if not 1 <= ask.num_candidates <= MAX_CANDIDATES:
         raise Invalid(f"num_candidates is {ask.num_candidates}, must be 1 to {MAX_CANDIDATES}", field="num_candidates")
     if len(ask.user_id) > 128:

@@ -21,3 +21,4 @@ class IndexedPin:
     content_group: str = ""
     advertiser_id: str = ""
     price_micros: int = 0
+    safety_labels: tuple[str, ...] = ()

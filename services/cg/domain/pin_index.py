@@ -44,6 +44,8 @@ class PinIndex:
         self._language_code: dict[str, int] = {}
         self._group_code: dict[str, int] = {}
         self._group_names = [""]
+        self._label_code: dict[frozenset[str], int] = {frozenset(): 0}
+        self._label_sets: list[frozenset[str]] = [frozenset()]
         self._group_size: Counter[int] = Counter()
         self._num_duplicates = 0
         self._snapshot: PinSnapshot | None = None
@@ -89,6 +91,8 @@ class PinIndex:
         self._language_code = {name: code for code, name in enumerate(pins.languages, start=1)}
         self._group_code = {name: code for code, name in enumerate(pins.groups, start=1)}
         self._group_names = ["", *pins.groups]
+        self._label_sets = [frozenset(labels) for labels in pins.label_sets]
+        self._label_code = {labels: code for code, labels in enumerate(self._label_sets)}
         self._pin_ids, self._num_rows = list(pins.pin_ids), len(pins.pin_ids)
         self._row_of = {pin_id: row for row, pin_id in enumerate(pins.pin_ids)}
         self._columns = pins.columns
@@ -109,6 +113,7 @@ class PinIndex:
                     columns,
                     self._language_code,
                     self._group_names,
+                    self._label_sets,
                     self._num_duplicates,
                     self._moved,
                     self._earlier_row,
@@ -175,10 +180,18 @@ class PinIndex:
         columns.quality_N[row] = pin.quality_score if np.isfinite(pin.quality_score) else 0.0
         columns.advertiser_N[row] = advertiser_hash(pin.advertiser_id)
         columns.price_N[row] = max(0, pin.price_micros) / MICROS
+        columns.label_set_N[row] = self._label_set(frozenset(pin.safety_labels))
         columns.language_N[row] = _code(self._language_code, language_of(pin.locale))
         columns.group_N[row] = _code(self._group_code, pin.content_group)
         if columns.group_N[row] == len(self._group_names):
             self._group_names.append(pin.content_group)
+
+    def _label_set(self, labels: frozenset[str]) -> int:
+        """Its code. The list only grows, and a snapshot refers to no code that came after it."""
+        code = self._label_code.setdefault(labels, len(self._label_sets))
+        if code == len(self._label_sets):
+            self._label_sets.append(labels)
+        return code
 
     def _count_group(self, group: int, change: int) -> None:
         """Live pins beyond the first of each group are the duplicates a search has to make up for."""

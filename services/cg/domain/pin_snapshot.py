@@ -22,6 +22,7 @@ class PinColumns:
     group_N: Ints
     advertiser_N: Ints  # hashes; -1 = no ad
     price_N: Floats  # currency units; 0 = none
+    label_set_N: Ints  # which safety labels, as a code of the set of them; 0 = none
     is_live_N: Bools
 
     def cut(self, num_rows: int) -> "PinColumns":
@@ -35,6 +36,17 @@ class PinColumns:
         if any(np.any(getattr(self, name)[row] != getattr(self, name)[other_row]) for name in others):
             return False
         return bool(np.abs(self.content_NW[row] - self.content_NW[other_row]).max(initial=0.0) <= tolerance)
+
+
+@dataclass(frozen=True)
+class PinFilter:
+    """Which pins a request may get. Prices in currency units, 0 = no bound; a pin without a price is within any."""
+
+    locale: str = ""
+    excluded_pins: Sequence[str] = ()
+    excluded_labels: frozenset[str] = frozenset()
+    min_price: float = 0.0
+    max_price: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -56,6 +68,7 @@ class PinSnapshot:
     columns: PinColumns
     language_code: Mapping[str, int]
     group_names: Sequence[str]
+    label_sets: Sequence[frozenset[str]]  # by code
     num_duplicates: int
     moved: Moved | None = None  # where its first rows come from
     earlier_row: Mapping[int, int] = field(default_factory=dict)  # of a pin that was replaced
@@ -74,13 +87,21 @@ class PinSnapshot:
             row = self.earlier_row.get(row, -1)
         return row
 
-    def allowed(self, locale: str, excluded: Sequence[str]) -> Bools:
-        """Rows that may be returned [N]: live, in the locale's language or in none, not excluded."""
+    def allowed(self, wanted: PinFilter) -> Bools:
+        """Rows that may be returned [N]: live, in the locale's language or in none, within the filter."""
         is_allowed_N = self.columns.is_live_N.copy()
-        if locale:
+        if wanted.locale:
             language_N = self.columns.language_N
-            is_allowed_N &= (language_N == 0) | (language_N == self.language_code.get(language_of(locale), -1))
-        rows = self.rows_of(excluded)
+            is_allowed_N &= (language_N == 0) | (language_N == self.language_code.get(language_of(wanted.locale), -1))
+        if wanted.excluded_labels:
+            is_clean = np.array([not (labels & wanted.excluded_labels) for labels in self.label_sets])
+            is_allowed_N &= is_clean[self.columns.label_set_N]
+        price_N = self.columns.price_N
+        if wanted.min_price > 0:
+            is_allowed_N &= (price_N == 0) | (price_N >= np.float32(wanted.min_price))
+        if wanted.max_price > 0:
+            is_allowed_N &= price_N <= np.float32(wanted.max_price)
+        rows = self.rows_of(wanted.excluded_pins)
         is_allowed_N[rows[rows >= 0]] = False
         return is_allowed_N
 
@@ -102,5 +123,6 @@ def empty_columns(num_rows: int, width: int) -> PinColumns:
         group_N=np.zeros(num_rows, dtype=np.int64),
         advertiser_N=np.full(num_rows, -1, dtype=np.int64),
         price_N=np.zeros(num_rows, dtype=np.float32),
+        label_set_N=np.zeros(num_rows, dtype=np.int64),
         is_live_N=np.zeros(num_rows, dtype=np.bool_),
     )

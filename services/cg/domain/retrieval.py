@@ -34,6 +34,7 @@ class SurfacePlan:
 
     surface: str
     weight_by_generator: Mapping[str, float]
+    excluded_labels: frozenset[str] = frozenset()  # pins with such a safety label are never returned
 
 
 @dataclass(frozen=True)

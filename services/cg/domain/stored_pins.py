@@ -14,6 +14,7 @@ class StoredPins:
     columns: PinColumns
     languages: list[str]
     groups: list[str]
+    label_sets: list[list[str]]  # of code c, the labels
 
 
 def stored(snapshot: PinSnapshot) -> StoredPins:
@@ -21,4 +22,10 @@ def stored(snapshot: PinSnapshot) -> StoredPins:
     compaction = Compaction(snapshot, snapshot.generation)
     compaction.run()
     live = compaction.preview()
-    return StoredPins(list(live.pin_ids), live.columns, list(snapshot.language_code), list(snapshot.group_names[1:]))
+    return StoredPins(
+        list(live.pin_ids),
+        live.columns,
+        list(snapshot.language_code),
+        list(snapshot.group_names[1:]),
+        [sorted(labels) for labels in snapshot.label_sets],
+    )

@@ -27,6 +27,8 @@ class RetrievalServer(RetrievalServiceServicer):
             locale=request.locale,
             exclude_pin_ids=tuple(request.exclude_pin_ids),
             generators=tuple(request.generators),
+            min_price_micros=request.min_price_micros,
+            max_price_micros=request.max_price_micros,
         )
         return _response(await self._retrieve(ask, current_deadline(self._timeout_s)))
 

@@ -130,4 +130,5 @@ def decode_pin(value: bytes) -> IndexedPin:
         content_group=pin.content_group,
         advertiser_id=pin.advertiser_id,
         price_micros=pin.price_micros,
+        safety_labels=tuple(pin.safety_labels),
     )

@@ -20,6 +20,7 @@ class DefinitionPlans:
 
     def __init__(self) -> None:
         self._weights = DEFAULT_WEIGHTS
+        self._excluded_labels: Mapping[str, frozenset[str]] = {}
         self._types_by_sequence: Mapping[str, frozenset[str]] = {}
 
     def plan(self, surface: str) -> SurfacePlan:
@@ -29,7 +30,7 @@ class DefinitionPlans:
             raise NotFound(
                 f"surface {surface!r} is not defined, defined are {', '.join(sorted(self._weights))}", field="surface"
             )
-        return SurfacePlan(surface, weights)
+        return SurfacePlan(surface, weights, self._excluded_labels.get(surface, frozenset()))
 
     def event_types(self, sequence: str) -> frozenset[str]:
         """Types of the events in a sequence; empty while no released definitions say so."""
@@ -40,6 +41,7 @@ class DefinitionPlans:
         definitions = bundle.load(path)
         surfaces, sequences = definitions.surfaces, definitions.sequences
         self._types_by_sequence = {name: frozenset(each.event_types) for name, each in sequences.items()}
+        self._excluded_labels = {name: frozenset(each.excluded_labels) for name, each in surfaces.items()}
         self._weights = {
             name: {share.name: share.weight for share in surface.generators} for name, surface in surfaces.items()
         }

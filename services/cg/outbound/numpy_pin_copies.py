@@ -15,6 +15,7 @@ from services.cg.domain.stored_pins import StoredPins, stored
 FILE = "live-pins.npz"
 NAMES = "names_json"
 FIELDS = tuple(PinColumns.__dataclass_fields__)
+LISTS = ("pin_ids", "languages", "groups", "label_sets")
 
 
 class NumpyPinCopies:
@@ -26,7 +27,7 @@ class NumpyPinCopies:
     def keep(self, snapshot: PinSnapshot) -> None:
         """Write the live pins. Raises: OSError."""
         pins = stored(snapshot)
-        names = json.dumps({"pin_ids": pins.pin_ids, "languages": pins.languages, "groups": pins.groups}).encode()
+        names = json.dumps({name: getattr(pins, name) for name in LISTS}).encode()
         columns = {name: getattr(pins.columns, name) for name in FIELDS}
         self._path.parent.mkdir(parents=True, exist_ok=True)
         staging = self._path.with_name(f".{FILE}.{uuid.uuid4().hex}")
@@ -47,7 +48,7 @@ class NumpyPinCopies:
             with np.load(self._path, allow_pickle=False) as files:
                 names = json.loads(files[NAMES].tobytes())
                 columns = PinColumns(**{name: files[name] for name in FIELDS})
-            pins = StoredPins(names["pin_ids"], columns, names["languages"], names["groups"])
+            pins = StoredPins(columns=columns, **{name: names[name] for name in LISTS})
         except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
             raise Corrupt(f"{self._path} cannot be read: {error}") from error
         if any(len(getattr(columns, name)) != len(pins.pin_ids) for name in FIELDS):

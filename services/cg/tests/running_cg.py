@@ -89,6 +89,7 @@ def encode(item: IndexedPin) -> bytes:
             content_group=item.content_group,
             advertiser_id=item.advertiser_id,
             price_micros=item.price_micros,
+            safety_labels=item.safety_labels,
         ),
         quality_score=item.quality_score,
     )

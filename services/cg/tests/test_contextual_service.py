@@ -10,6 +10,7 @@ from chassis.testing import eventually
 from modeling.release import write_bundle
 from protos.cg.v1 import cg_pb2 as pb
 from services.cg.domain.pin_index import PinIndex
+from services.cg.domain.pin_snapshot import PinFilter
 from services.cg.domain.retrieval import HistoryEvent, RetrievalQuery, StoredVector
 from services.cg.offline.fit_generators import Fitted
 from services.cg.outbound.bundle_model_files import read_contextual
@@ -105,7 +106,7 @@ def test_what_serving_encodes_is_what_training_published(tmp_path: Path, fitted:
     hidden_D = generator.encode_history(events, snapshot)
     published_D = fitted.hidden_UD[fitted.user_ids.index(history.user_id)]
     np.testing.assert_allclose(hidden_D, published_D, atol=2e-5)
-    everything = snapshot.allowed("", [])
+    everything = snapshot.allowed(PinFilter())
     stored = {"contextual": StoredVector(release.version, published_D)}
     by_history = generator.generate(RetrievalQuery(snapshot, everything, NOW_MS, events, {}, pin_id(7)), 10)
     by_state = generator.generate(RetrievalQuery(snapshot, everything, NOW_MS, (), stored, pin_id(7)), 10)

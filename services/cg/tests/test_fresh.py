@@ -12,6 +12,7 @@ from protos.topics import FEEDS_SERVED
 from services.cg.domain.generators.fresh import FreshPins
 from services.cg.domain.impressions import Impressions
 from services.cg.domain.pin_index import PinIndex
+from services.cg.domain.pin_snapshot import PinFilter
 from services.cg.domain.retrieval import HistoryEvent, RetrievalQuery
 from services.cg.tests.running_cg import running_cg
 from services.cg.tests.world import NOW_MS, NUM_PINS, pin, pin_id
@@ -23,7 +24,7 @@ def _query(seed: int = 0, liked: tuple[int, ...] = (), num_pins: int = NUM_PINS)
         index.upsert(pin(number))
     snapshot = index.snapshot()
     history = tuple(HistoryEvent(pin_id(number), "save", NOW_MS) for number in liked)
-    return RetrievalQuery(snapshot, snapshot.allowed("", []), NOW_MS, history, seed=seed)
+    return RetrievalQuery(snapshot, snapshot.allowed(PinFilter()), NOW_MS, history, seed=seed)
 
 
 def _numbers(generator: FreshPins, query: RetrievalQuery, k: int) -> list[int]:

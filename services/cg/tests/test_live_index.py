@@ -16,6 +16,7 @@ from services.cg.domain.index.aligned_rows import AlignedRows
 from services.cg.domain.index.live_search import LiveSearch, Searches
 from services.cg.domain.index.vector_search import Kind
 from services.cg.domain.pin_index import PinIndex, PinSnapshot
+from services.cg.domain.pin_snapshot import PinFilter
 from services.cg.domain.retrieval import RetrievalQuery
 from services.cg.outbound.numpy_pin_copies import FILE, NumpyPinCopies
 from services.cg.tests.world import NOW_MS, pin, pin_id
@@ -49,7 +50,7 @@ def _unit(number: int) -> Floats:
 
 def _nearest(index: PinIndex, search: LiveSearch, number: int, k: int = 3) -> list[str]:
     snapshot = index.snapshot()
-    found = search.search(snapshot, _unit(number), snapshot.allowed("", []), k)
+    found = search.search(snapshot, _unit(number), snapshot.allowed(PinFilter()), k)
     return [snapshot.pin_ids[row] for row in found.row_K.tolist()]
 
 
@@ -173,7 +174,8 @@ def test_a_copy_holds_the_same_pins(tmp_path: Path) -> None:
     assert _contents(again) == _contents(index)
     assert again.snapshot().num_duplicates == index.snapshot().num_duplicates
     generated = RelatedPins().generate(
-        RetrievalQuery(again.snapshot(), again.snapshot().allowed("de", []), NOW_MS, subject_pin_id=pin_id(5)), 50
+        RetrievalQuery(again.snapshot(), again.snapshot().allowed(PinFilter("de")), NOW_MS, subject_pin_id=pin_id(5)),
+        50,
     )
     assert len(generated.row_K) == 18
 
@@ -188,7 +190,7 @@ def _contents(index: PinIndex) -> dict[str, tuple[object, ...]]:
             snapshot.group_name(row),
             int(snapshot.columns.language_N[row]),
         )
-        for row in np.flatnonzero(snapshot.allowed("", [])).tolist()
+        for row in np.flatnonzero(snapshot.allowed(PinFilter())).tolist()
     }
 
 

@@ -5,6 +5,7 @@ import numpy as np
 from modeling.popularity import DEFAULT_HALF_LIFE_S
 from services.cg.domain.generators.popular import PopularPins
 from services.cg.domain.pin_index import PinIndex
+from services.cg.domain.pin_snapshot import PinFilter
 from services.cg.domain.retrieval import RetrievalQuery
 from services.cg.tests.world import NOW_MS, pin, pin_id
 
@@ -13,7 +14,7 @@ HALF_LIFE_MS = round(DEFAULT_HALF_LIFE_S * 1_000)
 
 def _names(generator: PopularPins, index: PinIndex, now_ms: int, locale: str = "") -> list[str]:
     snapshot = index.snapshot()
-    found = generator.generate(RetrievalQuery(snapshot, snapshot.allowed(locale, []), now_ms), 10)
+    found = generator.generate(RetrievalQuery(snapshot, snapshot.allowed(PinFilter(locale)), now_ms), 10)
     return [snapshot.pin_ids[row] for row in found.row_K]
 
 

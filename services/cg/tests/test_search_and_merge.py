@@ -8,6 +8,7 @@ from services.cg.domain.merge import RANK_OFFSET, merge
 from services.cg.domain.pin import IndexedPin
 from services.cg.domain.pin_compaction import Compaction
 from services.cg.domain.pin_index import PinIndex
+from services.cg.domain.pin_snapshot import PinFilter
 from services.cg.domain.retrieval import Generated
 from services.cg.domain.search import best_rows
 from services.cg.tests.world import pin, pin_id, vector
@@ -80,7 +81,7 @@ def test_index_survives_compaction_with_the_same_pins() -> None:
     snapshot = index.snapshot()
     assert snapshot.generation > first.generation
     assert len(index) == 1_500
-    allowed = snapshot.allowed("", [])
+    allowed = snapshot.allowed(PinFilter())
     live = {snapshot.pin_ids[int(row)] for row in np.flatnonzero(allowed)}
     assert live == {pin(number).pin_id for number in [*range(3, 3_000, 2), 3_000]}
     row = int(snapshot.rows_of([pin(7).pin_id])[0])
@@ -116,7 +117,7 @@ def test_index_is_what_a_dict_would_be_whatever_is_compacted_when(steps: list[tu
             index.finish_compaction(compaction)
             compaction = None
     snapshot = index.snapshot()
-    rows = np.flatnonzero(snapshot.allowed("", []))
+    rows = np.flatnonzero(snapshot.allowed(PinFilter()))
     found = {snapshot.pin_ids[row]: int(snapshot.columns.created_ms_N[row]) for row in rows.tolist()}
     assert found == {name: item.created_time_ms for name, item in expected.items()}
     assert all(snapshot.row_of[snapshot.pin_ids[row]] == row for row in rows.tolist())

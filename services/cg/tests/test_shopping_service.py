@@ -16,6 +16,7 @@ from sequences.definitions.surface import Surface
 from services.cg.domain.generators.shopping import NoModelYet, ShoppingPins
 from services.cg.domain.merge import merge
 from services.cg.domain.pin_index import PinIndex
+from services.cg.domain.pin_snapshot import PinFilter
 from services.cg.domain.retrieval import Generated, HistoryEvent, RetrievalQuery, StoredVector
 from services.cg.offline.rows_task import RowsTask
 from services.cg.offline.shopping_task import FittedShopping, fit_shopping_task
@@ -164,7 +165,7 @@ def test_what_serving_encodes_is_what_training_encodes(
     type_1L = np.asarray([[event_types.index(each) + 1 for each in types]])
     user_V = fitted.trainer.user_vectors(np.asarray([pins]), type_1L)[0]
     np.testing.assert_allclose(generator.encode_history(events, snapshot), user_V, atol=2e-5)
-    query = RetrievalQuery(snapshot, snapshot.allowed("", []), NOW_MS, events)
+    query = RetrievalQuery(snapshot, snapshot.allowed(PinFilter()), NOW_MS, events)
     found = generator.generate(query, 20)
     score_A = fitted.trainer.item_vectors(fitted.data.ads) @ user_V
     np.testing.assert_allclose(found.score_K, np.sort(score_A)[::-1][:20], atol=2e-5)
@@ -215,4 +216,4 @@ class _Rows:
 
 def test_the_stand_in_speaks_up_when_there_are_ads() -> None:
     snapshot = _index(num_ads=0).snapshot()
-    assert not len(NoModelYet().generate(RetrievalQuery(snapshot, snapshot.allowed("", []), NOW_MS), 5).row_K)
+    assert not len(NoModelYet().generate(RetrievalQuery(snapshot, snapshot.allowed(PinFilter()), NOW_MS), 5).row_K)
