@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check lint types imports e2e e2e-cluster bench protos docs image isolation clean
+.PHONY: help install demo test check lint types imports e2e e2e-cluster chaos bench protos docs image isolation clean
 
 help: ## list the targets
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -38,6 +38,9 @@ imports:
 
 e2e: $(STAMP) ## every journey and failure over real Kafka, Valkey and gRPC (about 15 min)
 	$(BIN)/python -m pytest -q e2e $(ARGS)
+
+chaos: $(STAMP) ## every chaos scenario once, with a control; reports in chaos-runs/ (about 30 min; ARGS=--seed 7)
+	$(BIN)/python -m corkboard chaos run all $(ARGS)
 
 bench: $(STAMP) ## latency, throughput and memory of the whole house; writes bench/results/
 	$(BIN)/python -m bench $(ARGS)

@@ -9,6 +9,7 @@ from rich.markup import escape
 from chassis.errors import CorkboardError
 from corkboard.commands import (
     backfill,
+    chaos,
     data,
     definitions,
     doctor,
@@ -64,6 +65,7 @@ def build() -> typer.Typer:
         app.command()(command)
     app.add_typer(data.importer, name="import")
     app.add_typer(train_cg.app, name="train")
+    app.add_typer(chaos.app, name="chaos")
     app.add_typer(evaluate.app, name="evaluate")
     app.add_typer(definitions.app, name="definitions")
     app.add_typer(lake.app, name="lake")

@@ -15,6 +15,8 @@ import psutil
 from chassis.errors import CorkboardError
 from corkboard.local.control import ask
 from corkboard.local.home import Home
+from corkboard.local.process import resident_bytes
+from corkboard.local.run_file import RunFile
 from corkboard.session import Endpoints, Session, connected
 from corkboard.traces.store import TraceStore
 
@@ -103,6 +105,12 @@ class House:
     def resident_mb(self) -> dict[str, int]:
         report = ask(self.home.control_socket, "status")
         return {row["name"]: row["resident_mb"] for row in report["processes"]}
+
+    def resident_by_pid(self) -> dict[str, tuple[int, int]]:
+        """(pid, resident MB) of each process that runs, by its name, without asking any of them."""
+        run = RunFile.read(self.home.state_file)
+        alive = run.alive() if run else []
+        return {one.name: (one.pid, round(resident_bytes(one.pid) / 1e6)) for one in alive}
 
     def cpu_s(self) -> dict[str, float]:
         """Seconds of CPU that each process has used, by its name."""

@@ -1,0 +1,175 @@
+"""`corkboard chaos`: break a local Corkboard by a seeded plan, and judge what its users saw."""
+
+import json
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from chassis.errors import Invalid, NotFound, Unavailable
+from corkboard.commands.output import Json, Output, table
+from corkboard.local.home import Home
+from corkboard.session import Endpoints
+
+if TYPE_CHECKING:  # the scenarios live beside the tests of the whole, in a checkout and not in the wheel
+    from e2e.chaos.verdict import Outcome
+    from e2e.house import House
+
+PORT_BASE = 24100
+app = typer.Typer(no_args_is_help=True, help="Break a local Corkboard by a seeded plan, and judge what users saw.")
+
+Seed = Annotated[int, typer.Option(help="Same seed, same calls and same faults.")]
+Out = Annotated[Path, typer.Option(help="Where histories and the report go, one folder for each scenario.")]
+Here = Annotated[
+    bool, typer.Option("--here", help="Break the Corkboard that runs in CORKBOARD_HOME; else start one for the run.")
+]
+
+
+@app.command("list")
+def list_(json_: Json = False) -> None:
+    """The scenarios.
+
+    Example: corkboard chaos list
+    """
+    _need_checkout()
+    from e2e.chaos.scenarios import SCENARIOS
+
+    rows = [(one.name, one.description, ", ".join(one.checks)) for one in SCENARIOS.values()]
+    data = [{"name": name, "description": what, "invariants": checks.split(", ")} for name, what, checks in rows]
+    Output(json_).result(data, lambda: table("scenarios", ("name", "what happens", "must hold"), rows))
+
+
+@app.command("run")
+def run(
+    names: Annotated[list[str], typer.Argument(help="Scenarios as `corkboard chaos list` names them; all = all.")],
+    seed: Seed = 0,
+    out: Out = Path("chaos-runs"),
+    here: Here = False,
+    json_: Json = False,
+) -> None:
+    """Run scenarios, each with a control of the same seed; exit 1 when an invariant does not hold.
+
+    Example: corkboard chaos run kill_at_random poison --seed 7
+    """
+    _need_checkout()
+    from e2e.chaos.scenarios import SCENARIOS, scenario
+
+    chosen = [scenario(name) for name in (SCENARIOS if names == ["all"] else names)]
+    output = Output(json_)
+    with _house(here, output) as house:
+        outcomes = [_run_one(house, one.name, seed, out, output) for one in chosen]
+    _show(outcomes, output)
+
+
+@app.command("replay")
+def replay(
+    folder: Annotated[Path, typer.Argument(help="Folder of one run, as `chaos run` wrote it.")],
+    judge_only: Annotated[
+        bool, typer.Option("--judge-only", help="Judge the recorded histories; run nothing.")
+    ] = False,
+    here: Here = False,
+    json_: Json = False,
+) -> None:
+    """Run a recorded scenario again with its seed, or judge its recorded histories again.
+
+    Example: corkboard chaos replay chaos-runs/poison-7 --judge-only
+    """
+    _need_checkout()
+    from e2e.chaos.history import History
+    from e2e.chaos.scenarios import scenario
+    from e2e.chaos.verdict import judge
+
+    output = Output(json_)
+    try:
+        plan = json.loads((folder / "plan.json").read_text())
+        one, seed = scenario(plan["scenario"]), int(plan["seed"])
+        histories = [History.read(folder / f"{name}.jsonl") for name in ("run", "control")] if judge_only else []
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise Invalid(f"{folder} holds no recorded run: {error}", field="folder") from error
+    if judge_only:
+        _show([judge(one.name, seed, one.checks, *histories)], output)
+        return
+    with _house(here, output) as house:
+        _show([_run_one(house, one.name, seed, folder.parent, output)], output)
+
+
+def _run_one(house: "House", name: str, seed: int, out: Path, output: Output) -> "Outcome":
+    from e2e.chaos.report import write_report
+    from e2e.chaos.runner import run_scenario
+    from e2e.chaos.scenarios import scenario
+
+    one = scenario(name)
+    with output.progress(
+        f"calls of {name}, control and run", sum(len(one.calls(seed, is_control=each)) for each in (True, False))
+    ) as advance:
+        outcome = run_scenario(house, one, seed, advance)
+    folder = out / f"{name}-{seed}"
+    folder.mkdir(parents=True, exist_ok=True)
+    outcome.run.write(folder / "run.jsonl")
+    outcome.control.write(folder / "control.jsonl")
+    (folder / "plan.json").write_text(json.dumps(one.plan(seed), indent=1) + "\n")
+    write_report(outcome, folder / "report.html")
+    output.say(f"{folder / 'report.html'}")
+    return outcome
+
+
+def _show(outcomes: "list[Outcome]", output: Output) -> None:
+    rows: list[tuple[Any, ...]] = [
+        (each.scenario, one.check, one.verdict, "; ".join((one.violations or one.in_control)[:2]))
+        for each in outcomes
+        for one in each.findings
+    ]
+    data = [
+        {
+            "scenario": each.scenario,
+            "seed": each.seed,
+            "holds": each.holds,
+            "findings": [_found(one) for one in each.findings],
+        }
+        for each in outcomes
+    ]
+    output.result(data, lambda: table("invariants", ("scenario", "invariant", "verdict", "found"), rows))
+    if not all(each.holds for each in outcomes):
+        raise typer.Exit(1)
+
+
+def _found(finding: Any) -> dict[str, Any]:
+    return {**vars(finding), "verdict": finding.verdict}
+
+
+@contextmanager
+def _house(here: bool, output: Output) -> "Iterator[House]":
+    """The one that runs here, or one of its own for this run alone."""
+    from e2e.house import House
+
+    if here:
+        home = Home.from_environment()
+        yield House(home.root, Endpoints.of_running(home).ports.base)
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        house = House(Path(folder), PORT_BASE)
+        output.say("starting a Corkboard for this run, with a small world and trained models: a few minutes")
+        start_s = time.monotonic()
+        house.up()
+        try:
+            house.command("world", "--pins", "600", "--people", "60", "--json", timeout_s=300.0)
+            house.command("train", "all", "--json", timeout_s=400.0)
+            output.say(f"ready after {time.monotonic() - start_s:.0f} s")
+            yield house
+        finally:
+            house.down()
+
+
+def _need_checkout() -> None:
+    try:
+        import e2e.chaos  # noqa: F401
+    except ImportError as error:
+        if isinstance(error, ModuleNotFoundError) and (error.name or "").split(".")[0] == "e2e":
+            raise NotFound(
+                "scenarios are part of the repository, not of the package: run this in a checkout"
+            ) from error
+        raise Unavailable(f"scenarios cannot be loaded: {error}") from error
