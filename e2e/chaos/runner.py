@@ -180,9 +180,8 @@ async def _num_parked(bootstrap: str) -> int:
     consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap)
     await consumer.start()
     try:
-        await consumer.topics()  # without it a consumer of no topic knows no partition
-        names = [topic.parked.name for topic in (topics.EVENTS_ACCEPTED, topics.EVENTS_ENRICHED)]
-        found = [TopicPartition(name, part) for name in names for part in consumer.partitions_for_topic(name) or ()]
+        parked = [topic.parked for topic in (topics.EVENTS_ACCEPTED, topics.EVENTS_ENRICHED)]
+        found = [TopicPartition(topic.name, part) for topic in parked for part in range(topic.num_partitions)]
         return sum((await consumer.end_offsets(found)).values())
     finally:
         await consumer.stop()

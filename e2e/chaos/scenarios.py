@@ -98,7 +98,7 @@ _ALL = (
         "kill_at_random",
         "SIGKILL of enrich, indexer and the broker, each once, at random moments",
         _kills("enrich", "indexer", "kafka-1"),
-        SAFETY,
+        (*SAFETY, "feed_in_deadline", "degraded_is_named"),
     ),
     Scenario(
         "crash_points",
