@@ -9,6 +9,7 @@ from rich.markup import escape
 from chassis.errors import CorkboardError
 from corkboard.commands import (
     backfill,
+    calibrate,
     chaos,
     data,
     definitions,
@@ -67,6 +68,7 @@ def build() -> typer.Typer:
     app.add_typer(train_cg.app, name="train")
     app.add_typer(chaos.app, name="chaos")
     app.add_typer(evaluate.app, name="evaluate")
+    app.add_typer(calibrate.calibrate, name="calibrate")
     app.add_typer(definitions.app, name="definitions")
     app.add_typer(lake.app, name="lake")
     app.add_typer(models.app, name="models")

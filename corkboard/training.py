@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from chassis.errors import DeadlineExceeded, Unavailable
@@ -43,6 +44,18 @@ def train(home: Home, endpoints: Endpoints, service: str, dataset: str, output: 
         endpoints.kafka,
     ]
     return _job(output, f"training {service}", arguments, {})
+
+
+def calibrate_ranker(
+    home: Home, endpoints: Endpoints | None, dataset: Path, picture: Path | None, output: Output
+) -> dict[str, Any]:
+    """Write a calibrated version of the newest ranker; with `endpoints` it is released."""
+    arguments = ["services.ranker.offline.calibrate", "--dataset", str(dataset), "--bundles-uri", str(home.bundles)]
+    if picture is not None:
+        arguments += ["--picture", str(picture.resolve())]
+    if endpoints is not None:
+        arguments += ["--release", "--kafka-bootstrap", endpoints.kafka]
+    return _job(output, "calibrating ranker", arguments, {})
 
 
 def wait_until_serving(endpoints: Endpoints, process: str, version_of: dict[str, str]) -> None:

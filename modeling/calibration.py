@@ -7,6 +7,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -45,14 +46,41 @@ def fit_platt(logit_N: Floats, label_N: Bools) -> Platt:
     return Platt(float(weights[0]), float(weights[1])) if weights[0] > 0 else Platt()
 
 
-def to_json(platt_by_head: Mapping[str, Platt]) -> bytes:
-    """The calibration file of a bundle."""
-    document = {head: {"scale": platt.scale, "bias": platt.bias} for head, platt in platt_by_head.items()}
+def view_name(surface: str, head: str) -> str:
+    """The name of a head's calibration on one surface; a head's own name is that of all surfaces."""
+    return f"{surface}/{head}"
+
+
+def pick(platt_by_name: Mapping[str, Platt], surface: str, head: str) -> Platt:
+    """The calibration of this surface, else that of all, else the identity."""
+    return platt_by_name.get(view_name(surface, head)) or platt_by_name.get(head) or Platt()
+
+
+def reliability(label_N: Bools, probability_N: Floats, num_bins: int = 10) -> list[dict[str, float]]:
+    """What was said and what happened in bins of equal count, lowest probabilities first."""
+    order = np.argsort(probability_N, kind="stable")
+    bins = [rows for rows in np.array_split(order, num_bins) if len(rows)]
+    return [
+        {
+            "probability": float(probability_N[rows].mean()),
+            "observed": float(label_N[rows].mean()),
+            "num_examples": len(rows),
+        }
+        for rows in bins
+    ]
+
+
+def to_json(platt_by_name: Mapping[str, Platt], measured: Mapping[str, Mapping[str, Any]] | None = None) -> bytes:
+    """The calibration file of a bundle; `measured` adds to each name what was found of it, which no server reads."""
+    document = {
+        name: {"scale": platt.scale, "bias": platt.bias, **(measured or {}).get(name, {})}
+        for name, platt in platt_by_name.items()
+    }
     return json.dumps(document, indent=1, sort_keys=True).encode()
 
 
 def read(bundle: Path) -> dict[str, Platt]:
-    """Raises: Corrupt when the file is missing or a number in it is not finite."""
+    """By head, and by surface and head. Raises: Corrupt when the file is missing or a number in it is not finite."""
     try:
         document = json.loads((bundle / FILE_NAME).read_bytes())
         result = {head: Platt(float(row["scale"]), float(row["bias"])) for head, row in document.items()}

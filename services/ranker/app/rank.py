@@ -127,7 +127,7 @@ class Rank:
         deadline: Deadline,
         degradations: list[Degradation],
     ) -> Scores | None:
-        tensors = build_tensors(candidates, sequence.events, pins, now_ms)
+        tensors = build_tensors(candidates, sequence.events, pins, now_ms, ask.surface)
         trimmed = self._trim_lists.current.trim(tensors, MODEL)
         before, after = (sum(value.nbytes for value in side.values()) for side in (tensors, trimmed.tensors))
         self._meter.trimmed(trimmed.reason, before, after)

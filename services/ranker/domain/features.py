@@ -14,6 +14,8 @@ EVENT_TYPES = ("click", "save", "long_view", "share", "conversion", "rating", "h
 EVENT_TYPE_ROW = {name: row for row, name in enumerate(EVENT_TYPES, start=1)}  # 0 = padding or an unknown type
 GENERATORS = ("co_engaged", "popular", "two_tower", "related", "fresh")
 HEADS = ("click", "save", "hide", "long_view", "share", "conversion")
+SURFACES = ("home", "related", "search")
+SURFACE_ROW = {name: row for row, name in enumerate(SURFACES, start=1)}  # 0 = another one
 MAX_HISTORY = 100
 
 HISTORY = "history"
@@ -53,6 +55,7 @@ FEATURES: Mapping[str, FeatureSpec] = {
         FeatureSpec("candidate_content", CANDIDATE, np.float32, 0.0, has_width=True),
         FeatureSpec("candidate_age_s", CANDIDATE, np.float32, UNKNOWN_AGE_S),
         FeatureSpec("candidate_price", CANDIDATE, np.float32, 0.0),
+        FeatureSpec("surface", CANDIDATE, np.int64, 0),
         *(FeatureSpec(score_name(generator), CANDIDATE, np.float32, NO_SCORE) for generator in GENERATORS),
     )
 }

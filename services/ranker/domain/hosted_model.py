@@ -11,9 +11,9 @@ import torch
 
 from chassis.errors import Corrupt, Invalid
 from modeling.arrays import AnyArray, Floats
-from modeling.calibration import Platt
+from modeling.calibration import Platt, pick
 from modeling.signature import Signature
-from services.ranker.domain.features import MAX_HISTORY, prepare
+from services.ranker.domain.features import MAX_HISTORY, SURFACES, prepare
 from services.ranker.domain.history_ranker import HistoryRanker
 
 GOLDEN_TOLERANCE = 1e-3  # float32 on another CPU differs by ~1e-5; a wrong weight by far more
@@ -46,7 +46,10 @@ class HostedModel:
         prepared = prepare(given, self.signature.input_names, num_history, num_candidates, width)
         logit_CH = self.logits(prepared.tensors)
         heads = self.signature.output_names
-        probabilities = {head: self.calibration.get(head, Platt())(logit_CH[:, row]) for row, head in enumerate(heads)}
+        surface = _surface(prepared.tensors)
+        probabilities = {
+            head: pick(self.calibration, surface, head)(logit_CH[:, row]) for row, head in enumerate(heads)
+        }
         return Answer(probabilities, prepared.defaulted_inputs, prepared.num_not_finite)
 
     def logits(self, tensors: Mapping[str, AnyArray]) -> Floats:
@@ -60,6 +63,13 @@ class HostedModel:
         given = self.logits(golden_inputs)
         if given.shape != golden_logit_CH.shape or not np.allclose(given, golden_logit_CH, atol=GOLDEN_TOLERANCE):
             raise Corrupt(f"model {self.version} answers its golden request with other numbers than in training")
+
+
+def _surface(tensors: Mapping[str, AnyArray]) -> str:
+    """Whose calibration holds; the rows of one request are of one surface. Empty = the calibration of all."""
+    rows = tensors.get("surface")
+    row = int(rows[0]) if rows is not None and len(rows) else 0
+    return SURFACES[row - 1] if 0 < row <= len(SURFACES) else ""
 
 
 def _length(given: Mapping[str, AnyArray], name: str) -> int:

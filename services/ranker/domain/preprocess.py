@@ -9,14 +9,25 @@ import numpy as np
 
 from modeling.arrays import AnyArray, Floats
 from modeling.hashing import stable_hashes
-from services.ranker.domain.features import EVENT_TYPE_ROW, GENERATORS, NO_SCORE, UNKNOWN_AGE_S, score_name
+from services.ranker.domain.features import (
+    EVENT_TYPE_ROW,
+    GENERATORS,
+    NO_SCORE,
+    SURFACE_ROW,
+    UNKNOWN_AGE_S,
+    score_name,
+)
 from services.ranker.domain.ranking import PinFeatures, RankCandidate, SequenceEvent
 
 MICROS = 1e6
 
 
 def build_tensors(
-    candidates: Sequence[RankCandidate], events: Sequence[SequenceEvent], pins: Mapping[str, PinFeatures], now_ms: int
+    candidates: Sequence[RankCandidate],
+    events: Sequence[SequenceEvent],
+    pins: Mapping[str, PinFeatures],
+    now_ms: int,
+    surface: str = "",
 ) -> dict[str, AnyArray]:
     """Every tensor the root can make; a content vector nobody knows is NaN and takes its default at the leaf."""
     candidate_pins = [pins.get(candidate.pin_id) for candidate in candidates]
@@ -32,6 +43,7 @@ def build_tensors(
         "candidate_age_s": np.asarray([_age_s(pin, now_ms) for pin in candidate_pins], dtype=np.float32),
         "candidate_price": np.asarray([_price(pin) for pin in candidate_pins], dtype=np.float32),
     }
+    tensors["surface"] = np.full(len(candidates), SURFACE_ROW.get(surface, 0), dtype=np.int64)
     for generator in GENERATORS:
         scores = [candidate.score_by_generator.get(generator, NO_SCORE) for candidate in candidates]
         tensors[score_name(generator)] = np.asarray(scores, dtype=np.float32)

@@ -38,9 +38,13 @@ def with_retrieval_prior(utility_C: Doubles, candidates: Sequence[RankCandidate]
     Retrieval and ranking err differently, so their product orders better than either. Negative utilities stay: a pin
     that would be hidden must not gain by a low place.
     """
-    rank_C = np.arange(len(candidates), dtype=np.float64)
-    prior_C = (RANK_OFFSET / (RANK_OFFSET + rank_C)) ** power
-    return np.where(utility_C > 0, utility_C * prior_C, utility_C)
+    return np.where(utility_C > 0, utility_C * retrieval_prior(len(candidates), power), utility_C)
+
+
+def retrieval_prior(num_candidates: int, power: float) -> Doubles:
+    """What a positive utility is multiplied by at each place of retrieval [C]; 1 at the first."""
+    rank_C = np.arange(num_candidates, dtype=np.float64)
+    return np.asarray((RANK_OFFSET / (RANK_OFFSET + rank_C)) ** power)
 
 
 def order_by_utility(

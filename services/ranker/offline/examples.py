@@ -11,7 +11,7 @@ import numpy as np
 from modeling.arrays import Bools, Doubles, Floats, Ints
 from modeling.history_window import HistoryWindow, windows_before
 from modeling.interactions import Interactions
-from services.ranker.domain.features import HEADS
+from services.ranker.domain.features import HEADS, SURFACE_ROW
 from services.ranker.offline.retrieval_features import RetrievalModel
 
 HEAD_OF_EVENT = {"rating": "click"} | {head: head for head in HEADS}
@@ -30,6 +30,7 @@ class Requests:
     pin_RC: Ints
     label_RCH: Floats
     score_RCG: Floats
+    surface_R: Ints  # row of `SURFACE_ROW`, 0 = not known
 
     def __len__(self) -> int:
         return len(self.pin_RC)
@@ -37,7 +38,8 @@ class Requests:
     def take(self, row_B: Ints) -> "Requests":
         """Only these rows."""
         window = HistoryWindow(self.window.pin_BL[row_B], self.window.type_BL[row_B], self.window.time_ms_BL[row_B])
-        return Requests(window, self.time_ms_R[row_B], self.pin_RC[row_B], self.label_RCH[row_B], self.score_RCG[row_B])
+        pin_BC, label_BCH, score_BCG = self.pin_RC[row_B], self.label_RCH[row_B], self.score_RCG[row_B]
+        return Requests(window, self.time_ms_R[row_B], pin_BC, label_BCH, score_BCG, self.surface_R[row_B])
 
 
 class RequestSampler:
@@ -59,7 +61,8 @@ class RequestSampler:
         window = windows_before(self._events, event_R, self._max_history)
         rows = [self._candidates(event, window.pin_BL[row]) for row, event in enumerate(event_R)]
         pins, scores = (np.stack(column) for column in zip(*rows, strict=True))
-        return Requests(window, self._events.time_ms_E[event_R], pins, self._labels(event_R, pins.shape[1]), scores)
+        labels, surface_R = self._labels(event_R, pins.shape[1]), np.full(len(event_R), SURFACE_ROW["home"])
+        return Requests(window, self._events.time_ms_E[event_R], pins, labels, scores, surface_R)
 
     def _candidates(self, event: int, history_L: Ints) -> tuple[Ints, Floats]:
         """The positive first, then negatives; scores of each generator."""

@@ -3,31 +3,20 @@
 Shapes: B requests of a batch, L history positions, C candidates, H heads, P pins.
 """
 
-from dataclasses import dataclass
-
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
-from modeling.arrays import AnyArray, Floats, Ints
+from modeling.arrays import AnyArray, Ints
 from modeling.interactions import Interactions
 from modeling.training import Progress, TrainingPlan, seed_everything, silent, train
 from services.ranker.domain.features import EVENT_TYPE_ROW, UNKNOWN_AGE_S, score_name
-from services.ranker.domain.history_ranker import HistoryRanker, RankerSettings
+from services.ranker.domain.history_ranker import RankerSettings
 from services.ranker.offline.examples import PADDING, Requests
+from services.ranker.offline.pin_columns import PinColumns
 
 LISTWISE_WEIGHT = 1.0
-
-
-@dataclass(frozen=True)
-class PinColumns:
-    """Model inputs of every pin the data knows."""
-
-    hash_P: Ints
-    content_PW: Floats
-    created_ms_P: Ints
-    price_P: Floats
 
 
 class RequestTensors:
@@ -58,6 +47,7 @@ class RequestTensors:
             "candidate_content": self._pins.content_PW[pin_BC],
             "candidate_age_s": age_s_BC.astype(np.float32),
             "candidate_price": self._pins.price_P[pin_BC],
+            "surface": np.broadcast_to(self._requests.surface_R[row_B][:, None], pin_BC.shape),
         }
         for column, generator in enumerate(self._settings.generators):
             arrays[score_name(generator)] = self._requests.score_RCG[row_B][..., column]
@@ -65,7 +55,7 @@ class RequestTensors:
 
 
 def fit(
-    model: HistoryRanker, requests: Requests, tensors: RequestTensors, plan: TrainingPlan, progress: Progress = silent
+    model: nn.Module, requests: Requests, tensors: RequestTensors, plan: TrainingPlan, progress: Progress = silent
 ) -> None:
     """Train in place: cross entropy of every head, plus a listwise softmax over the candidates of a request."""
     seed_everything(plan.seed)

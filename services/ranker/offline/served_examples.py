@@ -12,7 +12,7 @@ import pyarrow as pa
 from modeling.arrays import Bools, Floats, Ints
 from modeling.history_window import windows_before
 from modeling.interactions import Interactions
-from services.ranker.domain.features import HEADS, NO_SCORE
+from services.ranker.domain.features import HEADS, NO_SCORE, SURFACE_ROW
 from services.ranker.offline.examples import PADDING, Requests
 from services.ranker.offline.retrieval_features import RetrievalModel
 
@@ -69,7 +69,9 @@ def served_requests(
         seen = events.pin_E[events.starts[user_R[place]] : event_R[place]]
         scores = models[fold_U[user_R[place]]].scores(window.pin_BL[place], _seen(events, seen, shown.pin_N[row]))
         score_RCG[place, : len(row)] = np.stack([column[shown.pin_N[row]] for column in scores.values()], axis=1)
-    return Requests(window, time_ms_R, pin_RC, label_RCH, score_RCG)
+    surfaces = served.column("surface").to_pylist()
+    surface_R = np.asarray([SURFACE_ROW.get(surfaces[row], 0) for row in first_R], dtype=np.int64)
+    return Requests(window, time_ms_R, pin_RC, label_RCH, score_RCG, surface_R)
 
 
 def _numbered(served: pa.Table, events: Interactions) -> _Shown:
