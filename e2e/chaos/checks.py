@@ -126,7 +126,7 @@ def poison_is_parked(run: History, _: History) -> list[str]:
     """What nobody can read lies parked, each record once at least and none left out."""
     sent = sum(one.key == "poison" for one in run.of("sample"))
     parked = sum(one.value for one in run.of("sample") if one.key == "parked")
-    return [] if sent and parked >= sent else [f"{sent} unreadable records were sent, {parked} are parked"]
+    return [] if parked >= sent else [f"{sent} unreadable records were sent, {parked} are parked"]
 
 
 def graceful_restart(run: History, _: History) -> list[str]:
