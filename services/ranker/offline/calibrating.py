@@ -47,14 +47,14 @@ def calibrate(examples: Examples) -> Calibrated:
     """Every head that has both labels, over all surfaces and on each with enough of them."""
     platt: dict[str, Platt] = {head: Platt() for head in HEADS}
     measured: dict[str, Mapping[str, Any]] = {}
-    for name, column, is_used_N in _views(examples):
+    for name, column, is_used_N in views(examples):
         logit_N, label_N = examples.logit_NH[is_used_N, column], examples.label_NH[is_used_N, column]
         platt[name] = fit_platt(logit_N, label_N)
         measured[name] = _measure(logit_N, label_N, examples.request_N[is_used_N])
     return Calibrated(platt, measured)
 
 
-def _views(examples: Examples) -> Iterator[tuple[str, int, Bools]]:
+def views(examples: Examples) -> Iterator[tuple[str, int, Bools]]:
     """Name, column and examples of each fit."""
     for column, head in enumerate(HEADS):
         label_N = examples.label_NH[:, column]

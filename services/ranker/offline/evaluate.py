@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from torch import nn
 
-from modeling.arrays import AnyArray, Bools, Doubles, Floats, Ints
+from modeling.arrays import AnyArray, Doubles, Floats, Ints
 from modeling.calibration import Platt
-from modeling.evaluation import auc, calibration_error, log_loss, summarise_ranks
+from modeling.evaluation import summarise_ranks
 from modeling.history_window import HistoryWindow, windows_at_end
 from modeling.interactions import Interactions
 from services.ranker.domain.features import HEADS, MAX_HISTORY, NO_SCORE, SURFACE_ROW
@@ -90,20 +90,6 @@ def utilities(logit_RCH: Floats) -> Doubles:
 def with_prior(utility_RC: Doubles, power: float = 2.0) -> Doubles:
     """As a root serves by default: a low place in retrieval lowers a positive utility."""
     return np.where(utility_RC > 0, utility_RC * retrieval_prior(utility_RC.shape[-1], power), utility_RC)
-
-
-def evaluate_heads(probability_NH: Floats, label_NH: Bools) -> dict[str, dict[str, float]]:
-    """AUC, log loss and calibration error of every head that has both labels."""
-    rows = {}
-    for column, head in enumerate(HEADS):
-        label_N, probability_N = label_NH[:, column], probability_NH[:, column]
-        if label_N.any() and not label_N.all():
-            rows[head] = {
-                "auc": auc(label_N, probability_N),
-                "log_loss": log_loss(label_N, probability_N),
-                "calibration_error": calibration_error(label_N, probability_N),
-            }
-    return rows
 
 
 def held_out_examples(model: nn.Module, requests: Requests, tensors: RequestTensors) -> Examples:

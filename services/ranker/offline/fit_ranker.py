@@ -4,18 +4,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
-from modeling.arrays import Floats
-from modeling.calibration import Platt
 from modeling.training import Progress, TrainingPlan, seed_everything, silent
 from modeling.training_data import TrainingData
-from services.ranker.domain.features import HEADS
 from services.ranker.domain.history_ranker import HistoryRanker, RankerSettings
 from services.ranker.offline.calibrating import Calibrated, calibrate
-from services.ranker.offline.evaluate import evaluate_heads, evaluate_order, golden_request, held_out_examples
+from services.ranker.offline.evaluate import evaluate_order, golden_request, held_out_examples
 from services.ranker.offline.examples import Requests
 from services.ranker.offline.fitting import RequestTensors, fit
+from services.ranker.offline.head_metrics import head_metrics
 from services.ranker.offline.material import Material, prepare
 from services.ranker.offline.plan import RankerPlan
 from services.ranker.offline.retrieval_features import fit_retrieval
@@ -47,7 +43,7 @@ def fit_ranker(data: TrainingData, plan: RankerPlan, *, progress: Progress = sil
             fit_retrieval(material.train),
             lambda rows: tensors_of(material, model.settings, rows),
         ),
-        "heads": evaluate_heads(_probabilities(calibrated.platt, examples.logit_NH), examples.label_NH),
+        "heads": head_metrics(examples),
         "calibration": calibrated.errors,
         "num_requests": len(material.used),
     }
@@ -73,7 +69,3 @@ def calibrate_model(model: HistoryRanker, material: Material) -> Calibrated:
 def tensors_of(material: Material, settings: RankerSettings, requests: Requests) -> RequestTensors:
     """The model's inputs of these requests."""
     return RequestTensors(requests, material.pins, material.train, settings)
-
-
-def _probabilities(platt_by_name: Mapping[str, Platt], logit_NH: Floats) -> Floats:
-    return np.stack([platt_by_name[head](logit_NH[:, row]) for row, head in enumerate(HEADS)], axis=1)

@@ -70,7 +70,7 @@ def _parted(requests: Requests, num_parts: int) -> tuple[Requests, Requests]:
     """Those to learn from and those held out; either has at least one request."""
     is_out_R: Bools = ((requests.time_ms_R * MIX) >> 16) % num_parts == 0
     if not is_out_R.any() or is_out_R.all():
-        is_out_R = np.arange(len(requests)) % num_parts == 0
+        is_out_R = ((np.arange(len(requests)) * MIX) >> 16) % num_parts == 0  # row 0 at least
     return requests.take(np.flatnonzero(~is_out_R)), requests.take(np.flatnonzero(is_out_R))
 
 
