@@ -42,6 +42,20 @@ class ServiceConfig(BaseModel):
     drain_s: float = Field(5.0, ge=0, description="Seconds that running calls get to finish at stop.")
     bundles_uri: str = Field(".corkboard/bundles", description="Where bundles are, as an fsspec URI.")
     state_dir: str = Field(".corkboard/state", description="Local folder for last-good copies.")
+    quota_target: str = Field(
+        "",
+        description="Addresses of the quota service, host:port@zone,...: leases of global rules come from there. "
+        "Empty = each global rule is enforced at its safe share.",
+    )
+    shed_enabled: bool = Field(True, description="Whether calls are refused under overload, the least critical first.")
+    shed_min_concurrent: int = Field(32, ge=1, description="Calls that may always be inside, however slow they are.")
+    shed_latency_tolerance: float = Field(
+        2.0, gt=1, description="How many times its usual latency a call may take before fewer are let in."
+    )
+    shed_max_lag_s: float = Field(
+        2.0, gt=0, description="Lag of the event loop above which calls are refused, seconds; half for sheddable ones."
+    )
+    quota_shadow: bool = Field(False, description="Whether every quota rule only counts what it would refuse.")
 
     @model_validator(mode="before")
     @classmethod

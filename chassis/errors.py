@@ -65,6 +65,14 @@ class Overloaded(CorkboardError):
     verdict = Verdict.RETRY
 
 
+class OverQuota(Overloaded):
+    """Out of quota by the rule `field`: at most `limit` units per `period_s` seconds."""
+
+    def __init__(self, message: str, *, rule: str, limit: float, period_s: float, retry_after_s: float) -> None:
+        super().__init__(message, field=rule, reason="quota", retry_after_s=retry_after_s)
+        self.limit, self.period_s = limit, period_s
+
+
 class Unavailable(CorkboardError):
     """A dependency cannot be reached now."""
 

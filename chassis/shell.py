@@ -18,7 +18,8 @@ from chassis.kafka.bus import Bus, KafkaBus, Producer
 from chassis.kafka.topic import Topic
 from chassis.lifecycle import Part, Service
 from chassis.metrics import Metrics
-from chassis.protection import Protection, Rule, RuleFeed, UsageReporter, UsageWindow
+from chassis.protection import LeaseKeeper, LeaseSource, Protection, Rule, RuleFeed, UsageReporter, UsageWindow
+from chassis.protection.shedding import SheddingLimits
 from chassis.tracing import Tracing
 
 
@@ -30,6 +31,7 @@ class Contracts:
     decode_rule: Callable[[bytes], Rule]
     usage_topic: Topic
     encode_usage: Callable[[UsageWindow], bytes]
+    lease_source: Callable[[ChannelPool, str], LeaseSource] | None = None  # of (quota service, client id)
 
 
 class Peers:
@@ -78,7 +80,7 @@ class Shell:
             group_instance_id=config.group_instance_id,
         )
         self.producer: Producer = self.bus.producer()
-        self.protection = Protection(clock=clock, metrics=self.metrics)
+        self.protection = Protection(clock=clock, metrics=self.metrics, is_shadow=config.quota_shadow)
         self._contracts = contracts
         self._peers = Peers()
 
@@ -106,6 +108,16 @@ class Shell:
             is_reflection_enabled=self.config.reflection_enabled,
             admitter=self.protection,
             resource_of=resource_of,
+            shedding=self._shedding(),
+        )
+
+    def _shedding(self) -> SheddingLimits:
+        config = self.config
+        return SheddingLimits(
+            is_enabled=config.shed_enabled,
+            min_concurrent=config.shed_min_concurrent,
+            latency_tolerance=config.shed_latency_tolerance,
+            max_lag_s=config.shed_max_lag_s,
         )
 
     def service(self, *, parts: Sequence[Part], doors: Sequence[Part]) -> Service:
@@ -139,7 +151,15 @@ class Shell:
         usage = UsageReporter(
             self.protection, self.producer, contracts.usage_topic, contracts.encode_usage, source, clock=self.clock
         )
-        return [rules, usage]
+        return [rules, *self._leases(), usage]
+
+    def _leases(self) -> list[Part]:
+        config, lease_source = self.config, self._contracts.lease_source
+        if not config.quota_target or lease_source is None:
+            return []
+        client_id = f"{self.name}/{config.zone}/{config.instance}"
+        source = lease_source(self.channel(config.quota_target), client_id)
+        return [LeaseKeeper(self.protection, source, clock=self.clock, metrics=self.metrics)]
 
     def _admin(self, parts: Sequence[Part]) -> AdminServer:
         watchers = [part for part in parts if isinstance(part, BundleWatcher)]

@@ -1,5 +1,6 @@
 """A published rule is enforced by every process within a second; a refusal says when to come back."""
 
+import asyncio
 import json
 import time
 
@@ -7,16 +8,18 @@ import pytest
 
 from chassis.errors import Overloaded
 from corkboard.session import Session
+from e2e.definition_files import page
 from e2e.house import House, eventually
 from e2e.surface import event, feed_request, get_feed, publish
 
 ENFORCED_WITHIN_S = 3.0
+LEASE_S = 10.0
+LEASED_WITHIN_S = 15.0  # after a restart the leader waits until every older lease is over
 
 
-def publish_rule(house: House, key: str, limit: str, unit: str = "requests") -> None:
-    house.command(
-        "quota", "create", key, "--limit", limit, "--burst", "0", "--unit", unit, "--actor", "ann", "--why", "test"
-    )
+def publish_rule(house: House, key: str, limit: str, unit: str = "requests", *more: str) -> None:
+    create = ["quota", "create", key, "--limit", limit, "--burst", "0", "--unit", unit, "--actor", "ann"]
+    house.command(*create, "--why", "test", *more)
     house.command("quota", "validate", key, "--actor", "ann")
     house.command("quota", "approve", key, "--actor", "ann", "--why", "fine")
     house.command("quota", "publish", key, "--actor", "ann")
@@ -72,6 +75,38 @@ def test_events_are_charged_per_tenant(house: House) -> None:
         await eventually(too_many_are_refused, ENFORCED_WITHIN_S)
 
     house.run(work)
+
+
+def test_a_global_rule_is_held_by_lease_and_by_its_safe_share_without(house: House) -> None:
+    tenant = f"shared-{time.time_ns()}"
+    key = f"surface/blender/GetFeed/{tenant}"
+
+    def stale() -> float:
+        lines = page(house, "blender", "/metrics").splitlines()
+        return next(float(line.split()[-1]) for line in lines if line.startswith("protection_leases_stale"))
+
+    async def becomes(number: float, within_s: float) -> None:
+        async def check() -> bool:
+            return await asyncio.to_thread(stale) == number
+
+        await eventually(check, within_s, every_s=0.3)
+
+    async def ask(session: Session) -> None:
+        assert (await get_feed(session, feed_request("person-00003", tenant=tenant))).items
+
+    assert stale() == 0
+    publish_rule(house, key, "20", "requests", "--global", "--safe-share", "0.5")
+    house.run(lambda _: becomes(0, LEASED_WITHIN_S))
+    house.run(ask)
+    house.stop("quota")
+    try:
+        house.run(lambda _: becomes(1, LEASE_S + LEASED_WITHIN_S))
+        house.run(ask)
+    finally:
+        house.start("quota")
+        house.wait_ready("quota")
+    house.run(lambda _: becomes(0, LEASE_S + LEASED_WITHIN_S))
+    house.command("quota", "revoke", key, "--actor", "ann")
 
 
 def test_an_invalid_rule_names_its_field(house: House) -> None:

@@ -22,6 +22,7 @@ def rule_from_proto(message: pb.Rule, version: int = 0) -> Rule:
         owner=message.owner,
         tier=message.tier or LOWEST_TIER,
         guaranteed=message.guaranteed,
+        is_global=message.is_global,
     )
 
 
@@ -38,6 +39,7 @@ def rule_to_proto(rule: Rule) -> pb.Rule:
         is_shadow=rule.is_shadow,
         guaranteed=rule.guaranteed,
         safe_share=rule.safe_share,
+        is_global=rule.is_global,
     )
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from grpc import aio
 
 from chassis import tracing
+from chassis.criticality import criticality_headers
 from chassis.deadline import Deadline
 from chassis.errors import CorkboardError, DeadlineExceeded, Unavailable
 from chassis.grpc.endpoint import Endpoint
@@ -88,7 +89,7 @@ class Caller:
         channel = endpoint.channel()
         channel.in_flight += 1
         try:
-            headers = tuple(tracing.inject_headers().items())
+            headers = (*tracing.inject_headers().items(), *criticality_headers())
             async for message in channel.callable_of(method)(request, timeout=timeout_s, metadata=headers):
                 yield message
         except aio.AioRpcError as error:
@@ -120,7 +121,7 @@ class Caller:
         channel = endpoint.channel()
         channel.in_flight += 1
         try:
-            headers = tuple(tracing.inject_headers().items())
+            headers = (*tracing.inject_headers().items(), *criticality_headers())
             answer = await channel.callable_of(method)(request, timeout=timeout_s, metadata=headers)
         except aio.AioRpcError as error:
             raise self._failure(error, endpoint) from error

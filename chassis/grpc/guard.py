@@ -14,6 +14,7 @@ import grpc
 from google.protobuf.message import DecodeError
 
 from chassis import tracing
+from chassis.criticality import criticality_of, set_current_criticality
 from chassis.deadline import Deadline, set_current_deadline
 from chassis.errors import CorkboardError, Invalid, Unavailable
 from chassis.grpc.admission import Admitter, ResourceOf, Room
@@ -21,6 +22,7 @@ from chassis.grpc.failures import as_answer
 from chassis.grpc.limits import MethodLimit, ServerLimits
 from chassis.grpc.rpc_metrics import Recorder, ServerMetrics
 from chassis.grpc.status import to_status
+from chassis.protection.shedding import LoadShedder
 
 Context = Any  # grpc.aio.ServicerContext; its generic parameters say nothing here
 Answer = Callable[[Any, Context], Awaitable[bytes | None]]
@@ -38,7 +40,9 @@ class Guard:
         metrics: ServerMetrics,
         admitter: Admitter | None = None,
         resource_of: ResourceOf | None = None,
+        shedder: LoadShedder | None = None,
     ) -> None:
+        self.shedder = shedder
         self.room = Room("server", limits.max_concurrent)
         self.streams: set[asyncio.Task[Any]] = set()
         self.methods: set[str] = set()
@@ -84,6 +88,7 @@ class _GuardedMethod:
 
     def __init__(self, name: str, handler: Any, limit: MethodLimit, guard: Guard) -> None:
         self._name = name
+        self._is_stream = handler.response_streaming
         self._behaviour = handler.unary_stream if handler.response_streaming else handler.unary_unary
         self._parse = handler.request_deserializer or _same
         self._serialize = handler.response_serializer or _same
@@ -125,15 +130,23 @@ class _GuardedMethod:
         return None
 
     async def _inside(self, raw: bytes, context: Context, answer: Answer, limit_s: float) -> bytes | None:
-        rooms = (self._guard.room, self._room)
+        rooms, shedder = (self._guard.room, self._room), self._guard.shedder
         for room in rooms:
             if room.is_full():  # before the span: refusing must stay cheap under overload
                 raise room.refusal()
+        criticality = criticality_of(context.invocation_metadata() or ())
+        if shedder is not None:
+            shedder.check(criticality, self._guard.room.taken)
+        set_current_criticality(criticality)
         for room in rooms:
             room.taken += 1
+        started_s = perf_counter()
         try:
             with tracing.span(self._name, kind="server", parent=_parent(context)):
-                return await self._within_deadline(raw, context, answer, limit_s)
+                reply = await self._within_deadline(raw, context, answer, limit_s)
+            if shedder is not None and not self._is_stream:
+                shedder.done(self._name, perf_counter() - started_s, self._guard.room.taken)
+            return reply
         finally:
             for room in rooms:
                 room.taken -= 1

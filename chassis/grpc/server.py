@@ -9,6 +9,7 @@ from grpc import aio
 from grpc_health.v1 import health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
+from chassis.clock import SYSTEM_CLOCK
 from chassis.deadline import Deadline
 from chassis.errors import Unavailable
 from chassis.grpc.admission import Admitter, ResourceOf
@@ -20,6 +21,7 @@ from chassis.grpc.options import server_options
 from chassis.grpc.rpc_metrics import ServerMetrics
 from chassis.health import Health
 from chassis.metrics import Metrics
+from chassis.protection.shedding import LoadShedder, SheddingLimits
 
 # (generated add_XServicer_to_server, servicer, full service name)
 Servicer = tuple[Callable[[Any, Any], None], object, str]
@@ -40,6 +42,7 @@ class GrpcDoor:
         is_reflection_enabled: bool = False,
         admitter: Admitter | None = None,
         resource_of: ResourceOf | None = None,
+        shedding: SheddingLimits | None = None,
         credentials: grpc.ServerCredentials | None = None,
         name: str = "grpc",
     ) -> None:
@@ -49,10 +52,12 @@ class GrpcDoor:
         self._servicers = tuple(servicers)
         self._health = health
         self._limits = limits or ServerLimits()
-        self._guard = Guard(self._limits, ServerMetrics(metrics), admitter, resource_of)
+        shedder = LoadShedder(shedding, SYSTEM_CLOCK, metrics) if shedding is not None else None
+        self._guard = Guard(self._limits, ServerMetrics(metrics), admitter, resource_of, shedder)
         self._is_reflection_enabled = is_reflection_enabled
         self._credentials = credentials
         self._server: Any = None
+        self._watching: asyncio.Task[None] | None = None
         self._health_servicer: HealthServicer | None = None
 
     @property
@@ -60,7 +65,7 @@ class GrpcDoor:
         """`host:port` to connect to."""
         return f"{self._host}:{self.port}"
 
-    async def start(self, tasks: asyncio.TaskGroup) -> None:  # noqa: ARG002 - gRPC runs its own loop
+    async def start(self, tasks: asyncio.TaskGroup) -> None:
         """Listen.
 
         Raises: Unavailable when the port is taken; Invalid when a limit names an unknown method.
@@ -70,6 +75,8 @@ class GrpcDoor:
         self.port = self._bind(server)
         await server.start()
         self._server = server
+        if self._guard.shedder is not None:
+            self._watching = tasks.create_task(self._guard.shedder.watch())
         self._health.set(self.name, True)
 
     async def stop(self, deadline: Deadline) -> None:
@@ -77,6 +84,8 @@ class GrpcDoor:
         server, self._server = self._server, None
         if server is None:
             return
+        if self._watching is not None:
+            self._watching.cancel()
         self._health.set(self.name, False, "draining")
         if self._health_servicer is not None:
             self._health_servicer.drain()

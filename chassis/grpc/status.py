@@ -6,6 +6,7 @@ ErrorInfo carries reason and field, BadRequest the field of an invalid input, Re
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from urllib.parse import quote
 
 import grpc
 from google.protobuf.message import DecodeError, Message
@@ -20,6 +21,7 @@ from chassis.errors import (
     Invalid,
     NotFound,
     Overloaded,
+    OverQuota,
     PermissionDenied,
     Unavailable,
 )
@@ -27,6 +29,8 @@ from chassis.reason import reason_of
 
 DOMAIN = "corkboard"
 RETRY_AFTER_KEY = "retry-after"
+RATE_LIMIT_POLICY_KEY = "ratelimit-policy"
+RATE_LIMIT_KEY = "ratelimit"
 DETAILS_KEY = "grpc-status-details-bin"
 # A message travels twice (as text and inside the details); both fit into 8 kB of metadata with room to spare.
 MAX_MESSAGE_CHARS = 1024
@@ -74,6 +78,8 @@ def to_status(error: CorkboardError, *, info: dict[str, str] | None = None) -> R
     metadata: list[tuple[str, str | bytes]] = [(DETAILS_KEY, rich.SerializeToString())]
     if error.retry_after_s is not None:
         metadata.append((RETRY_AFTER_KEY, str(math.ceil(error.retry_after_s))))  # whole seconds, as in HTTP
+    if isinstance(error, OverQuota):
+        metadata += _rate_limit(error)
     return RpcStatus(code, message, tuple(metadata))
 
 
@@ -91,6 +97,16 @@ def from_rpc_error(error: aio.AioRpcError, *, peer: str = "") -> CorkboardError:
     if error_type is Overloaded and result.retry_after_s is None:
         result.retry_after_s = DEFAULT_RETRY_AFTER_S
     return result
+
+
+def _rate_limit(error: OverQuota) -> list[tuple[str, str | bytes]]:
+    """The fields of the IETF draft "RateLimit header fields for HTTP": policy, and what is left of it."""
+    name = quote(error.field, safe="/*:._-")  # metadata is ASCII
+    wait_s = math.ceil(error.retry_after_s or 0.0)
+    return [
+        (RATE_LIMIT_POLICY_KEY, f'"{name}";q={math.floor(error.limit)};w={math.ceil(error.period_s)}'),
+        (RATE_LIMIT_KEY, f'"{name}";r=0;t={wait_s}'),
+    ]
 
 
 def _details(error: CorkboardError, info: dict[str, str]) -> Iterable[Message]:

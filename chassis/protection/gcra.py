@@ -16,12 +16,16 @@ class Gcra:
     def __init__(self, rate_per_s: float, burst: float) -> None:
         """`rate_per_s` > 0 and finite, `burst` >= 0 in units."""
         self.tat_s = float("-inf")  # theoretical arrival time: when all that was admitted is paid for
-        self.configure(rate_per_s, burst)
+        self._set(rate_per_s, burst)
 
-    def configure(self, rate_per_s: float, burst: float) -> None:
-        """Take another rate from now on; the debt stays."""
-        self.interval_s = 1.0 / rate_per_s
-        self.tolerance_s = max(burst, 1.0) * self.interval_s + SLACK_S
+    def configure(self, rate_per_s: float, burst: float, now_s: float) -> None:
+        """Take another rate from now on. The debt stays the same number of units, so no change of rates gives
+        anybody a fresh burst or a longer wait than the units are worth.
+        """
+        before_s = self.interval_s
+        self._set(rate_per_s, burst)
+        if self.tat_s > now_s:
+            self.tat_s = now_s + (self.tat_s - now_s) * (self.interval_s / before_s)
 
     def take(self, now_s: float, cost: float) -> float:
         """Charge `cost` units and return 0.0, or charge nothing and return the seconds until it would be admitted."""
@@ -34,3 +38,7 @@ class Gcra:
             self.tat_s = new_s
             return 0.0
         return min(wait_s, tat_s - now_s)
+
+    def _set(self, rate_per_s: float, burst: float) -> None:
+        self.interval_s = 1.0 / rate_per_s
+        self.tolerance_s = max(burst, 1.0) * self.interval_s + SLACK_S

@@ -3,10 +3,11 @@
 from collections.abc import Iterable, Sequence
 
 from chassis.clock import SYSTEM_CLOCK, Clock
-from chassis.errors import Invalid, Overloaded
+from chassis.errors import Invalid, OverQuota
 from chassis.logs import get_logger
 from chassis.metrics import Metrics
 from chassis.protection.charges import Charge, Plan, Planner
+from chassis.protection.lease_desk import LeasedBudget
 from chassis.protection.recent import RecentKeys
 from chassis.protection.rule import Rule, check_rule
 from chassis.protection.usage import UsageWindow
@@ -31,7 +32,7 @@ class Protection:
         max_keys: int = MAX_KEYS,
     ) -> None:
         self._clock, self._now_s = clock, clock.monotonic_s
-        self._planner = Planner(is_shadow=is_shadow)
+        self._planner = Planner(self._now_s, is_shadow=is_shadow)
         self._plans: RecentKeys[str, Plan] = RecentKeys(max_keys, self._planner.plan)
         self._rules: tuple[Rule, ...] = ()
         self._window_start_ms = clock.now_ms()
@@ -49,7 +50,7 @@ class Protection:
     def admit(self, resource: str, cost: float = 1.0) -> None:
         """Charge `cost` units to every rule that matches `resource` (`team/service/method/tenant`), or to none.
 
-        Raises: Overloaded with `retry_after_s` and the refusing rule's key as `field`; Invalid for a cost that is
+        Raises: OverQuota with `retry_after_s` and the refusing rule's key as `field`; Invalid for a cost that is
         negative, not a number, or more than a rule admits in a whole period.
         """
         plan = self._plans[resource]
@@ -63,6 +64,26 @@ class Protection:
             only.tally.admitted += cost
         elif plan.charges:
             self._admit_levels(plan.charges, resource, cost)
+
+    def admit_all(self, costs: Sequence[tuple[str, float]]) -> None:
+        """Charge each (resource, cost), or none of them: one request that is paid in several units.
+
+        Raises: as `admit`, for the first that is refused.
+        """
+        plans = [(resource, cost, self._plans[resource]) for resource, cost in costs]
+        for resource, cost, plan in plans:
+            if not 0.0 <= cost <= plan.max_cost:
+                raise _bad_cost(resource, cost, plan)
+        paid: list[tuple[Charge, float, float]] = []
+        for resource, cost, plan in plans:
+            try:
+                self._admit_levels(plan.charges, resource, cost)
+            except OverQuota:
+                for charge, before_s, given in reversed(paid):
+                    charge.gcra.tat_s = before_s
+                    charge.tally.admitted -= given
+                raise
+            paid += [(charge, charge.before_s, cost) for charge in plan.charges]
 
     def set_rules(self, rules: Iterable[Rule]) -> bool:
         """Replace every rule; False and no change (counted) when one of them is not acceptable or comes twice."""
@@ -78,9 +99,13 @@ class Protection:
             log.warning("rule set refused, last good one kept", error=str(error), field=error.field)
             return False
         self._rules = candidate
-        self._planner.set_rules(candidate, self._now_s())
+        self._planner.set_rules(candidate)
         self._plans.forget()
         return True
+
+    def leased_budgets(self) -> list[LeasedBudget]:
+        """Every budget in use under a global rule, for whoever keeps the leases."""
+        return self._planner.leased_budgets()
 
     def drain_usage(self) -> list[UsageWindow]:
         """Units per rule since the last drain, and start the next window."""
@@ -129,10 +154,11 @@ def _refuse(charge: Charge, resource: str, cost: float, wait_s: float) -> None:
         charge.tally.shadow_refused += cost
         return
     charge.tally.refused += cost
-    raise Overloaded(
+    raise OverQuota(
         f"{resource}: {cost:g} units are over the quota of rule {charge.key}, retry in {wait_s:.3f} s",
-        field=charge.key,
-        reason="quota",
+        rule=charge.key,
+        limit=charge.limit,
+        period_s=charge.period_s,
         retry_after_s=wait_s,
     )
 

@@ -30,10 +30,11 @@ class Rule:
     unit: str = "requests"
     is_shadow: bool = False
     version: int = 0
-    safe_share: float = 1.0  # of the limit, (0, 1]: what one process may use without a lease
+    safe_share: float = 1.0  # of the limit, (0, 1]: what one process may use without a lease; 1 / processes is safe
     owner: str = ""
     tier: int = LOWEST_TIER  # 1 = most important
     guaranteed: float = 0.0  # never cut below this, units per period
+    is_global: bool = False  # one limit for all processes together, shared by leases
 
     @property
     def levels(self) -> tuple[str, ...]:

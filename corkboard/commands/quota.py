@@ -33,12 +33,16 @@ def create(
     owner: Annotated[str, typer.Option(help="Who may change it.")] = "",
     tier: Annotated[int, typer.Option(min=1, max=3, help="1 = most important.")] = 3,
     shadow: Annotated[bool, typer.Option("--shadow", help="Count what would be refused, refuse nothing.")] = False,
+    is_global: Annotated[bool, typer.Option("--global", help="One limit of all processes, shared by leases.")] = False,
+    safe_share: Annotated[
+        float, typer.Option(min=0, max=1, help="What a process may use without a lease; 1 / processes is always safe.")
+    ] = 0.1,
     expected_version: Annotated[int, typer.Option(help="Newest version you saw; 0 = none.")] = 0,
     why: Why = "",
     actor: Actor = "",
     json_: Json = False,
 ) -> None:
-    """Write a draft.
+    """Write a draft. Without --global every process has the limit for itself.
 
     Example: corkboard quota create surface/blender/GetFeed/default --limit 100 --burst 20
     """
@@ -51,7 +55,8 @@ def create(
         owner=owner or _actor(actor),
         tier=tier,
         is_shadow=shadow,
-        safe_share=1.0,
+        safe_share=safe_share if is_global else 1.0,
+        is_global=is_global,
     )
     request = quota_pb2.CreateRuleRequest(rule=rule, expected_version=expected_version, actor=_actor(actor), why=why)
     _show([_call("CreateRule", request).rule_version], json_)

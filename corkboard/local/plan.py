@@ -115,7 +115,12 @@ class Planner:
             "OTLP_ENDPOINT": self._addresses.otlp,
             "BUNDLES_URI": str(self._home.bundles),
             "STATE_DIR": str(self._home.service_state(name)),
-        }
+        } | self._leases(service)
+
+    def _leases(self, service: str) -> dict[str, str]:
+        if service == "quota":
+            return {}
+        return {"QUOTA_TARGET": f"127.0.0.1:{self._ports.grpc('quota', 0)}@{self._zones[0]}"}
 
     def _own(self, service: str, zone: str) -> dict[str, str]:
         redis_url = self._addresses.redis_by_zone[zone]

@@ -32,8 +32,10 @@ class PinLog(Protocol):
 class Quota(Protocol):
     """Decides in process whether a tenant may go on."""
 
-    def admit(self, resource: str, cost: float = 1.0) -> None:
-        """Raises: Overloaded with retry_after_s."""
+    def admit_all(self, costs: Sequence[tuple[str, float]]) -> None:
+        """Charge each (resource, cost) or none. Raises: Overloaded with retry_after_s, Invalid for a cost that can
+        never be admitted.
+        """
         ...
 
 

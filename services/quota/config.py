@@ -21,6 +21,12 @@ class Config(ServiceConfig):
     leader_duration_s: float = Field(
         6.0, gt=0.1, le=300, description="Life of the leadership in the ledger from each renewal, seconds."
     )
+    absent_reserve_s: float = Field(
+        600.0,
+        ge=0,
+        description="How long the safe share of a process that cannot be reached is held back for it, seconds; a "
+        "longer absence may pass the limit by its safe share.",
+    )
     usage_retention_s: float = Field(
         35 * 86_400.0, gt=0, description="How long used units per minute are kept, seconds; right-sizing reads 28 days."
     )

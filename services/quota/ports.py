@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from chassis.protection.usage import UsageWindow
+from services.quota.domain.leadership import LeaderRow
 from services.quota.domain.rule_version import AuditRecord, RuleVersion
 
 
@@ -84,20 +85,18 @@ class CapacityCluster(Protocol):
 
 
 class LeaderLedger(Protocol):
-    """Who may grant leases; one holder at a time."""
+    """Who may grant leases; one holder at a time. It compares no clocks."""
 
-    async def claim_leadership(self, holder: str, now_ms: int, duration_ms: int) -> int | None:
-        """The epoch while `holder` leads (a new, higher one after any change of holder), None while another does."""
+    async def claim(self, holder: str, dead: LeaderRow | None) -> LeaderRow:
+        """Beat as the holder, or become it, in a new and higher epoch, when there is none or the row is still `dead`;
+        returns the row as it is then.
+        """
         ...
 
     async def resign(self, holder: str) -> None:
         """End the leadership of `holder` now."""
         ...
 
-    async def granted_until_ms(self) -> int:
-        """No lease of any leader so far is valid after this time."""
-        ...
-
-    async def set_granted_until_ms(self, epoch: int, time_ms: int) -> bool:
-        """Leases may be valid until `time_ms` from now on (never moves back); False when `epoch` is over."""
+    async def cover_leases(self, epoch: int, duration_ms: int) -> bool:
+        """Leases of up to `duration_ms` are granted from now on; False when `epoch` is over."""
         ...

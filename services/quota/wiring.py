@@ -60,7 +60,8 @@ def build(
     )
     authority = Authority(parse_people(config.admins), parse_groups(config.groups))
     lifecycle = RuleLifecycle(ledger.rules, dispatcher, authority, clock)
-    book = LeaseBook(lease_ms, lambda: secrets.token_urlsafe(16))
+    absent_ms = int(config.absent_reserve_s * 1000)
+    book = LeaseBook(lease_ms, lambda: secrets.token_urlsafe(16), absent_ms)
     granting = LeaseGranting(ledger.rules, ledger.leader, leader, book, clock, lease_ms)
     rightsizing = Rightsizing(ledger.rules, ledger.usage, clock)
     retention = UsageRetention(ledger.usage, clock, Retention(config.usage_retention_s, config.usage_max_rows))
@@ -74,7 +75,11 @@ def build(
                 grpc_server.QuotaServicer(lifecycle, ledger.rules, watch),
                 grpc_server.QUOTA_SERVICE,
             ),
-            (rpc.add_LeaseServiceServicer_to_server, grpc_server.LeaseServicer(granting), grpc_server.LEASE_SERVICE),
+            (
+                rpc.add_LeaseServiceServicer_to_server,
+                grpc_server.LeaseServicer(granting, clock, lease_ms),
+                grpc_server.LEASE_SERVICE,
+            ),
             (
                 rpc.add_UsageServiceServicer_to_server,
                 grpc_server.UsageServicer(ledger.usage, rightsizing, clock),

@@ -60,6 +60,7 @@ class Rule(_message.Message):
     IS_SHADOW_FIELD_NUMBER: _builtins.int
     GUARANTEED_FIELD_NUMBER: _builtins.int
     SAFE_SHARE_FIELD_NUMBER: _builtins.int
+    IS_GLOBAL_FIELD_NUMBER: _builtins.int
     key: _builtins.str
     """such as "surface/blender/GetFeed/default" """
     limit: _builtins.float
@@ -80,6 +81,8 @@ class Rule(_message.Message):
     """never cut below this, units per period"""
     safe_share: _builtins.float
     """share of limit used when no lease can be had, (0, 1]; 0 = 1"""
+    is_global: _builtins.bool
+    """true = one limit for all processes together, shared by leases"""
     def __init__(
         self,
         *,
@@ -93,10 +96,11 @@ class Rule(_message.Message):
         is_shadow: _builtins.bool = ...,
         guaranteed: _builtins.float = ...,
         safe_share: _builtins.float = ...,
+        is_global: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["burst", b"burst", "guaranteed", b"guaranteed", "is_shadow", b"is_shadow", "key", b"key", "limit", b"limit", "owner", b"owner", "period_s", b"period_s", "safe_share", b"safe_share", "tier", b"tier", "unit", b"unit"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["burst", b"burst", "guaranteed", b"guaranteed", "is_global", b"is_global", "is_shadow", b"is_shadow", "key", b"key", "limit", b"limit", "owner", b"owner", "period_s", b"period_s", "safe_share", b"safe_share", "tier", b"tier", "unit", b"unit"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -428,6 +432,7 @@ class AcquireRequest(_message.Message):
     CLIENT_ID_FIELD_NUMBER: _builtins.int
     DEMAND_FIELD_NUMBER: _builtins.int
     WEIGHT_FIELD_NUMBER: _builtins.int
+    BUDGET_FIELD_NUMBER: _builtins.int
     key: _builtins.str
     """rule key"""
     client_id: _builtins.str
@@ -436,6 +441,8 @@ class AcquireRequest(_message.Message):
     """units per second it would use, >= 0 and finite"""
     weight: _builtins.float
     """share weight, > 0; 0 = 1"""
+    budget: _builtins.str
+    """concrete key under a rule with "*", such as team/service/method/ann; empty = key"""
     def __init__(
         self,
         *,
@@ -443,10 +450,11 @@ class AcquireRequest(_message.Message):
         client_id: _builtins.str = ...,
         demand: _builtins.float = ...,
         weight: _builtins.float = ...,
+        budget: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["client_id", b"client_id", "demand", b"demand", "key", b"key", "weight", b"weight"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["budget", b"budget", "client_id", b"client_id", "demand", b"demand", "key", b"key", "weight", b"weight"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -462,6 +470,7 @@ class Lease(_message.Message):
     BURST_FIELD_NUMBER: _builtins.int
     EXPIRES_TIME_MS_FIELD_NUMBER: _builtins.int
     EPOCH_FIELD_NUMBER: _builtins.int
+    DURATION_MS_FIELD_NUMBER: _builtins.int
     lease_id: _builtins.str
     """opaque"""
     key: _builtins.str
@@ -471,9 +480,11 @@ class Lease(_message.Message):
     burst: _builtins.float
     """units"""
     expires_time_ms: _builtins.int
-    """epoch milliseconds"""
+    """epoch milliseconds by the granting process's clock; for people"""
     epoch: _builtins.int
     """of the granting leader"""
+    duration_ms: _builtins.int
+    """life from the moment the request was sent, by the holder's own monotonic clock"""
     def __init__(
         self,
         *,
@@ -483,10 +494,11 @@ class Lease(_message.Message):
         burst: _builtins.float = ...,
         expires_time_ms: _builtins.int = ...,
         epoch: _builtins.int = ...,
+        duration_ms: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["burst", b"burst", "epoch", b"epoch", "expires_time_ms", b"expires_time_ms", "key", b"key", "lease_id", b"lease_id", "rate", b"rate"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["burst", b"burst", "duration_ms", b"duration_ms", "epoch", b"epoch", "expires_time_ms", b"expires_time_ms", "key", b"key", "lease_id", b"lease_id", "rate", b"rate"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -499,22 +511,26 @@ class RenewRequest(_message.Message):
     LEASE_ID_FIELD_NUMBER: _builtins.int
     CLIENT_ID_FIELD_NUMBER: _builtins.int
     DEMAND_FIELD_NUMBER: _builtins.int
+    HELD_RATE_FIELD_NUMBER: _builtins.int
     lease_id: _builtins.str
     """from Lease"""
     client_id: _builtins.str
     """must be the holder"""
     demand: _builtins.float
     """units per second"""
+    held_rate: _builtins.float
+    """units per second the holder goes by now: tells that it got the last answer"""
     def __init__(
         self,
         *,
         lease_id: _builtins.str = ...,
         client_id: _builtins.str = ...,
         demand: _builtins.float = ...,
+        held_rate: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["client_id", b"client_id", "demand", b"demand", "lease_id", b"lease_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["client_id", b"client_id", "demand", b"demand", "held_rate", b"held_rate", "lease_id", b"lease_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

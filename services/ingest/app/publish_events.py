@@ -16,6 +16,7 @@ from services.ingest.ports import DefinitionsInUse, EventLog, Quota
 MAX_EVENTS = 500
 RETRY_AFTER_S = 1.0
 RESOURCE = "surface/ingest/PublishEvents/"
+BYTES_RESOURCE = "bytes/surface/ingest/PublishEvents/"
 Key = tuple[str, str]
 
 
@@ -47,8 +48,8 @@ class PublishEvents:
         self._ack_timeout_s = ack_timeout_s
         self._in_flight: dict[Key, asyncio.Future[None]] = {}
 
-    async def __call__(self, events: Sequence[Event], tenant: str) -> EventVerdicts:
-        """Accepted = acknowledged by all replicas; duplicate = an equal id was so before.
+    async def __call__(self, events: Sequence[Event], tenant: str, num_bytes: int = 0) -> EventVerdicts:
+        """Accepted = acknowledged by all replicas; duplicate = an equal id was so before. `num_bytes` = of the request.
 
         Raises: Invalid for too many events, Overloaded over quota or memory, Unavailable while Kafka is away or no
         definitions are known; then nothing is promised about any event, and sending all again is safe.
@@ -58,7 +59,9 @@ class PublishEvents:
         definitions = self._definitions.current
         tenant = normalise_tenant(tenant)
         if events:
-            self._quota.admit(RESOURCE + tenant, float(len(events)))
+            self._quota.admit_all(
+                [(RESOURCE + tenant, float(len(events))), (BYTES_RESOURCE + tenant, float(num_bytes))]
+            )
         now_ms = self._clock.now_ms()
         sorting = _Sorting(self._recent, self._in_flight)
         for event in events:

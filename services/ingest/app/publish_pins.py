@@ -15,6 +15,7 @@ from services.ingest.ports import DefinitionsInUse, PinLog, Quota
 MAX_PINS = 100
 RETRY_AFTER_S = 1.0
 RESOURCE = "surface/ingest/PublishPins/"
+BYTES_RESOURCE = "bytes/surface/ingest/PublishPins/"
 
 
 class PublishPins:
@@ -29,8 +30,8 @@ class PublishPins:
         self._clock = clock
         self._ack_timeout_s = ack_timeout_s
 
-    async def __call__(self, pins: Sequence[Pin], tenant: str) -> Sequence[Verdict]:
-        """One verdict per pin, in order; versions of one pin keep their order.
+    async def __call__(self, pins: Sequence[Pin], tenant: str, num_bytes: int = 0) -> Sequence[Verdict]:
+        """One verdict per pin, in order; versions of one pin keep their order. `num_bytes` = of the request.
 
         Raises: Invalid for too many pins, Overloaded over quota or memory, Unavailable while Kafka is away or no
         definitions are known; sending all again is safe.
@@ -40,7 +41,7 @@ class PublishPins:
         width = vector_width(self._definitions.current)
         tenant = normalise_tenant(tenant)
         if pins:
-            self._quota.admit(RESOURCE + tenant, float(len(pins)))
+            self._quota.admit_all([(RESOURCE + tenant, float(len(pins))), (BYTES_RESOURCE + tenant, float(num_bytes))])
         now_ms = self._clock.now_ms()
         verdicts: list[Verdict] = []
         versions: dict[str, list[Pin]] = {}

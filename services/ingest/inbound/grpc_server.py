@@ -24,7 +24,9 @@ class IngestGrpc(ingest_pb2_grpc.IngestServiceServicer):
 
     async def PublishEvents(self, request: pb.PublishEventsRequest, context: Any) -> pb.PublishEventsResponse:  # noqa: ARG002
         """Verdicts in the order of the events."""
-        answer = await self._publish_events([to_event(event) for event in request.events], request.tenant)
+        answer = await self._publish_events(
+            [to_event(event) for event in request.events], request.tenant, request.ByteSize()
+        )
         self._count("event", answer.verdicts)
         return pb.PublishEventsResponse(
             verdicts=to_verdicts(answer.verdicts), definitions_version=answer.definitions_version
@@ -32,7 +34,7 @@ class IngestGrpc(ingest_pb2_grpc.IngestServiceServicer):
 
     async def PublishPins(self, request: pb.PublishPinsRequest, context: Any) -> pb.PublishPinsResponse:  # noqa: ARG002
         """Verdicts in the order of the pins."""
-        verdicts = await self._publish_pins([to_pin(pin) for pin in request.pins], request.tenant)
+        verdicts = await self._publish_pins([to_pin(pin) for pin in request.pins], request.tenant, request.ByteSize())
         self._count("pin", verdicts)
         return pb.PublishPinsResponse(verdicts=to_verdicts(verdicts))
 

@@ -44,10 +44,10 @@ class RecordingQuota:
         self.charges: list[tuple[str, float]] = []
         self.error: Exception | None = None
 
-    def admit(self, resource: str, cost: float = 1.0) -> None:
+    def admit_all(self, costs: Sequence[tuple[str, float]]) -> None:
         if self.error is not None:
             raise self.error
-        self.charges.append((resource, cost))
+        self.charges += costs
 
 
 class FixedDefinitions:
@@ -84,7 +84,10 @@ async def test_verdicts_follow_the_order_of_the_events() -> None:
     assert (answer.verdicts[1].code, answer.verdicts[1].field) == ("unknown_event_type", "event_type")
     assert answer.definitions_version == repository_definitions().version
     assert [each.event_id for each in world.log.events] == ["a", "c"]
-    assert world.quota.charges == [("surface/ingest/PublishEvents/team", 4.0)]
+    assert world.quota.charges == [
+        ("surface/ingest/PublishEvents/team", 4.0),
+        ("bytes/surface/ingest/PublishEvents/team", 0.0),
+    ]
 
 
 async def test_an_acknowledged_event_is_a_duplicate_for_its_user_only() -> None:

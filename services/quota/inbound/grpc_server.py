@@ -13,6 +13,7 @@ from services.quota.app.lifecycle import RuleLifecycle
 from services.quota.app.rule_watch import RuleWatch
 from services.quota.app.usage import Rightsizing, query_usage
 from services.quota.domain.divider import Claim
+from services.quota.domain.lease_book import Lease
 from services.quota.inbound import messages
 from services.quota.ports import RuleLedger, UsageLedger
 
@@ -77,19 +78,22 @@ class QuotaServicer(rpc.QuotaServiceServicer):
 class LeaseServicer(rpc.LeaseServiceServicer):
     """Shares of global limits."""
 
-    def __init__(self, granting: LeaseGranting) -> None:
-        self._granting = granting
+    def __init__(self, granting: LeaseGranting, clock: Clock, duration_ms: int) -> None:
+        self._granting, self._clock, self._duration_ms = granting, clock, duration_ms
 
     async def Acquire(self, request: pb.AcquireRequest, _context: Context) -> pb.Lease:
         claim = Claim(request.demand, request.weight or 1.0)
-        return messages.lease_to_proto(await self._granting.acquire(request.key, request.client_id, claim))
+        return self._answer(await self._granting.acquire(request.key, request.client_id, claim, request.budget))
 
     async def Renew(self, request: pb.RenewRequest, _context: Context) -> pb.Lease:
-        renewed = await self._granting.renew(request.lease_id, request.client_id, request.demand)
-        return messages.lease_to_proto(renewed)
+        lease_id, client_id = request.lease_id, request.client_id
+        return self._answer(await self._granting.renew(lease_id, client_id, request.demand, request.held_rate))
 
     async def Release(self, request: pb.ReleaseRequest, _context: Context) -> pb.ReleaseResponse:
         return pb.ReleaseResponse(is_released=await self._granting.release(request.lease_id, request.client_id))
+
+    def _answer(self, lease: Lease) -> pb.Lease:
+        return messages.lease_to_proto(lease, self._clock.now_ms(), self._duration_ms)
 
 
 class UsageServicer(rpc.UsageServiceServicer):

@@ -44,15 +44,16 @@ def record_to_proto(record: AuditRecord) -> pb.AuditRecord:
     )
 
 
-def lease_to_proto(lease: Lease) -> pb.Lease:
-    """What the holder learns of its lease."""
+def lease_to_proto(lease: Lease, now_ms: int, duration_ms: int) -> pb.Lease:
+    """What the holder learns of its lease, granted at `now_ms` (epoch milliseconds)."""
     return pb.Lease(
         lease_id=lease.lease_id,
         key=lease.key,
         rate=lease.rate,
         burst=lease.burst,
-        expires_time_ms=lease.expires_time_ms,
+        expires_time_ms=now_ms + duration_ms,
         epoch=lease.epoch,
+        duration_ms=duration_ms,
     )
 
 

@@ -86,7 +86,7 @@ async def _run(config: Config) -> int:
         # The lost ledger knew its epoch and its leases: a time in seconds is above any epoch it had, and the quiet
         # period is the longest that a lease of it can still be in use.
         now_ms = SYSTEM_CLOCK.now_ms()
-        await ledger.leader.start_over(now_ms // 1000, now_ms + int(config.lease_duration_s * 1000))
+        await ledger.leader.start_over(now_ms // 1000, int(config.lease_duration_s * 1000))
         return num_rules
     finally:
         await ledger.database.stop(Deadline.after(STOP_S))

@@ -30,10 +30,10 @@ CREATE TABLE IF NOT EXISTS usage_seen (
     key TEXT NOT NULL, service TEXT NOT NULL, instance TEXT NOT NULL, window_start_ms INTEGER NOT NULL,
     PRIMARY KEY (key, service, instance, window_start_ms)) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS seen_age ON usage_seen (window_start_ms);
-CREATE TABLE IF NOT EXISTS leader (
+CREATE TABLE IF NOT EXISTS leadership (
     id INTEGER PRIMARY KEY CHECK (id = 1), holder TEXT NOT NULL, epoch INTEGER NOT NULL,
-    expires_ms INTEGER NOT NULL, granted_until_ms INTEGER NOT NULL);
-INSERT OR IGNORE INTO leader VALUES (1, '', 0, 0, 0);
+    beat INTEGER NOT NULL, longest_lease_ms INTEGER NOT NULL);
+INSERT OR IGNORE INTO leadership VALUES (1, '', 0, 0, 0);
 """
 
 

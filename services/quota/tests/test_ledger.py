@@ -109,22 +109,28 @@ async def test_pruning_bounds_usage_by_age_and_by_rows(database: SqliteDatabase)
 
 async def test_one_leader_at_a_time_and_every_change_is_a_new_epoch(database: SqliteDatabase) -> None:
     leader = SqliteLeader(database)
-    assert await leader.claim_leadership("one", 0, 1_000) == 1
-    assert await leader.claim_leadership("two", 500, 1_000) is None
-    assert await leader.claim_leadership("one", 900, 1_000) == 1
-    assert await leader.claim_leadership("two", 2_000, 1_000) == 2
-    assert await leader.set_granted_until_ms(1, 9_000) is False
-    assert await leader.set_granted_until_ms(2, 5_000) is True
-    assert await leader.granted_until_ms() == 5_000
+    first = await leader.claim("one", None)
+    assert (first.holder, first.epoch) == ("one", 1)
+    assert await leader.claim("two", None) == first
+    beat = await leader.claim("one", None)
+    assert (beat.epoch, beat.beat) == (1, first.beat + 1)
+    assert await leader.claim("two", first) == beat, "the leader it saw has beaten since"
+    taken = await leader.claim("two", beat)
+    assert (taken.holder, taken.epoch) == ("two", 2)
+    assert await leader.cover_leases(1, 9_000) is False
+    assert await leader.cover_leases(2, 5_000) is True
+    assert (await leader.claim("two", None)).longest_lease_ms == 5_000
+    await leader.resign("one")
+    assert (await leader.claim("three", None)).holder == "two"
     await leader.resign("two")
-    assert await leader.claim_leadership("one", 2_001, 1_000) == 3
+    assert (await leader.claim("three", None)).epoch == 3
 
 
 async def test_rebuilt_ledger_goes_on_above_every_epoch_of_the_lost_one(database: SqliteDatabase) -> None:
     leader = SqliteLeader(database)
     await leader.start_over(1_700_000_000, 9_000)
-    assert await leader.claim_leadership("one", 0, 1_000) == 1_700_000_001
-    assert await leader.granted_until_ms() == 9_000
+    row = await leader.claim("one", None)
+    assert (row.epoch, row.longest_lease_ms) == (1_700_000_001, 9_000)
 
 
 async def test_closed_ledger_is_unavailable(database: SqliteDatabase) -> None:

@@ -35,8 +35,12 @@ class Running:
         self.usage: Any = rpc.UsageServiceStub(channel)
         self.bus, self.clock = bus, clock
 
-    async def publish(self, limit: float = 10.0, seen: int = 0, key: str = KEY) -> pb.RuleVersion:
+    async def publish(
+        self, limit: float = 10.0, seen: int = 0, key: str = KEY, safe_share: float = 0.0
+    ) -> pb.RuleVersion:
+        """A published rule; global, so that leases share it, when `safe_share` is given."""
         rule = pb.Rule(key=key, limit=limit, period_s=1.0, burst=limit, unit="requests", owner="team", tier=3)
+        rule.safe_share, rule.is_global = safe_share, safe_share > 0
         created = await self.quota.CreateRule(
             pb.CreateRuleRequest(rule=rule, expected_version=seen, actor="ann", why="because")
         )
@@ -133,12 +137,14 @@ async def test_watch_streams_published_changes(running: Running) -> None:
 
 
 async def test_leases_share_the_limit_and_name_their_epoch(running: Running) -> None:
-    await running.publish(100.0)
+    await running.publish(100.0, safe_share=0.5)
     first = await running.lease.Acquire(pb.AcquireRequest(key=KEY, client_id="one", demand=1e18))
-    assert (first.rate, first.epoch) == (pytest.approx(100.0), 1)
+    assert (first.rate, first.epoch, first.duration_ms) == (pytest.approx(50.0), 1, 10_000)
     second = await running.lease.Acquire(pb.AcquireRequest(key=KEY, client_id="two", demand=100))
-    assert second.rate == 0.0
-    renewed = await running.lease.Renew(pb.RenewRequest(lease_id=first.lease_id, client_id="one", demand=1e18))
+    assert second.rate == pytest.approx(50.0)
+    renewed = await running.lease.Renew(
+        pb.RenewRequest(lease_id=first.lease_id, client_id="one", demand=1e18, held_rate=50.0)
+    )
     assert renewed.rate == pytest.approx(50.0)
     released = await running.lease.Release(pb.ReleaseRequest(lease_id=first.lease_id, client_id="one"))
     assert released.is_released
@@ -153,8 +159,11 @@ async def test_leases_share_the_limit_and_name_their_epoch(running: Running) -> 
 async def test_restarted_leader_grants_only_when_older_leases_are_over(tmp_path: Path) -> None:
     bus, clock = InMemoryBus(), FakeClock()
     async with serving(tmp_path, bus, clock) as before:
-        await before.publish(100.0)
+        await before.publish(100.0, safe_share=1.0)
+        await before.publish(5.0, key="local")
         await before.lease.Acquire(pb.AcquireRequest(key=KEY, client_id="one", demand=100))
+        with pytest.raises(aio.AioRpcError, match="is not global"):
+            await before.lease.Acquire(pb.AcquireRequest(key="local", client_id="one", demand=100))
     async with serving(tmp_path, bus, clock) as after:
         with pytest.raises(aio.AioRpcError) as refused:
             await after.lease.Acquire(pb.AcquireRequest(key=KEY, client_id="two", demand=100))
