@@ -21,7 +21,7 @@ demo: $(STAMP) ## set up, start real servers, show a feed that answers to a save
 	@$(BIN)/corkboard demo $(ARGS)
 
 test: $(STAMP) ## unit and contract tests, and a short run of the whole on real servers (≤ 10 min)
-	$(BIN)/python -m pytest -q -n auto --maxprocesses 4 --dist loadfile $(ARGS)
+	$(BIN)/python -m pytest -q -n auto --maxprocesses 4 --dist loadfile -m "not slow" $(ARGS)
 	$(BIN)/python -m pytest -q e2e -m "not slow" $(ARGS)
 
 check: $(STAMP) lint types imports ## everything that needs no running: format, lint, types, imports, shape, protos
@@ -36,7 +36,8 @@ types:
 imports:
 	$(BIN)/lint-imports --no-cache
 
-e2e: $(STAMP) ## every journey and failure over real Kafka, Valkey and gRPC (about 15 min)
+e2e: $(STAMP) ## every journey and failure over real Kafka, Valkey and gRPC, and the long unit tests (about 30 min)
+	$(BIN)/python -m pytest -q -n auto --maxprocesses 4 --dist loadfile -m slow $(ARGS)
 	$(BIN)/python -m pytest -q e2e $(ARGS)
 
 chaos: $(STAMP) ## every chaos scenario once, with a control; reports in chaos-runs/ (about 30 min; ARGS=--seed 7)
