@@ -1,5 +1,6 @@
 """One ranking at the root: read sequence and pins, trim, let the leaf score, order by utility."""
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -18,7 +19,6 @@ from services.ranker.domain.ranking import (
     Ranked,
     RankedPin,
     Scores,
-    SequenceEvent,
     UserSequence,
     influencing,
     unique,
@@ -83,9 +83,8 @@ class Rank:
             return Ranked(())
         now_ms = ask.request_time_ms or self._clock.now_ms()
         degradations: list[Degradation] = []
-        sequence = await self._read_sequence(ask.user_id, deadline, degradations)
+        sequence, pins = await self._read(ask.user_id, candidates, deadline, degradations)
         scored, rest = _within(candidates, deadline, degradations)
-        pins = await self._read_pins(scored, sequence.events, deadline, degradations)
         scores = await self._score(ask, scored, sequence, pins, now_ms, deadline, degradations)
         events = influencing(sequence.events, now_ms)
         links = [link for event in events if (link := tracing.link_from(event.traceparent))]
@@ -96,6 +95,19 @@ class Rank:
         versions = {f"model:{scores.model}": scores.model_version} if scores else {}
         return Ranked(ranked, tuple(degradations), versions, sequence.version, events)
 
+    async def _read(
+        self, user_id: str, candidates: Sequence[RankCandidate], deadline: Deadline, degradations: list[Degradation]
+    ) -> tuple[UserSequence, Mapping[str, PinFeatures]]:
+        """The history, and features of the candidates at the same time; then of its pins that are not among them."""
+        sequence, pins = await asyncio.gather(
+            self._read_sequence(user_id, deadline, degradations),
+            self._read_pins([candidate.pin_id for candidate in candidates], deadline, degradations),
+        )
+        if pins is None:
+            return sequence, {}
+        past = [pin_id for pin_id in dict.fromkeys(event.pin_id for event in sequence.events) if pin_id not in pins]
+        return sequence, {**pins, **(await self._read_pins(past, deadline, degradations) or {})} if past else pins
+
     async def _read_sequence(self, user_id: str, deadline: Deadline, degradations: list[Degradation]) -> UserSequence:
         try:
             return await self._sequences.recent(user_id, deadline)
@@ -104,18 +116,13 @@ class Rank:
             return UserSequence()
 
     async def _read_pins(
-        self,
-        candidates: Sequence[RankCandidate],
-        events: Sequence[SequenceEvent],
-        deadline: Deadline,
-        degradations: list[Degradation],
-    ) -> Mapping[str, PinFeatures]:
-        ids = dict.fromkeys([*(candidate.pin_id for candidate in candidates), *(event.pin_id for event in events)])
+        self, pin_ids: Sequence[str], deadline: Deadline, degradations: list[Degradation]
+    ) -> Mapping[str, PinFeatures] | None:
         try:
-            return await self._pins.features(list(ids), deadline)
+            return await self._pins.features(pin_ids, deadline)
         except CorkboardError as error:
             degradations.append(Degradation("pin_features", reason_of(error), "default_features"))
-            return {}
+            return None
 
     async def _score(
         self,

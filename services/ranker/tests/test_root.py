@@ -102,16 +102,16 @@ async def test_missing_pin_features_are_named_and_take_defaults(tmp_path: Path) 
     assert _missing(response) == {("pin_features", "unavailable", "default_features")}
 
 
-async def test_one_sequence_call_and_one_pin_call_then_the_cache(tmp_path: Path) -> None:
+async def test_candidates_are_read_beside_the_sequence_then_its_pins_then_the_cache(tmp_path: Path) -> None:
     world, scorer = World(tmp_path), FakeScorer([0.1, 0.9])
     world.sequences.by_user["ann"] = UserSequence((event(7),), 12)
     async with world.root(scorer) as root:
         response = await rank(root, [1, 2])
         assert response.sequence_version == 12
         assert world.sequences.num_calls == 1
-        assert [sorted(asked) for asked in world.pins.asked] == [[pin_id(1), pin_id(2), pin_id(7)]]
+        assert [sorted(asked) for asked in world.pins.asked] == [[pin_id(1), pin_id(2)], [pin_id(7)]]
         await rank(root, [1, 2])
-        assert len(world.pins.asked) == 1, "the second ranking finds every pin in the cache"
+        assert len(world.pins.asked) == 2, "the second ranking finds every pin in the cache"
 
 
 async def test_recent_events_are_named_as_influencing_newest_first(tmp_path: Path) -> None:
