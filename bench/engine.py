@@ -26,7 +26,7 @@ from bench.load import gate
 from chassis.kafka import arrow
 from chassis.kafka.admin import ensure_topics
 from chassis.kafka.connection import Connection
-from chassis.tests.conftest import free_ports
+from chassis.testing.ports import free_ports
 from corkboard.local.kafka_server import KafkaServer
 from sequences.definitions.cpu_cost import specimens
 from sequences.definitions.testing import repository_definitions

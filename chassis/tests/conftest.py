@@ -1,23 +1,11 @@
 """A real Kafka for the tests marked `servers`: one broker for all of them."""
 
-import socket
 from collections.abc import Iterator
 
 import pytest
 
+from chassis.testing.ports import free_ports
 from corkboard.local.kafka_server import KafkaServer
-
-
-def free_ports(num: int) -> list[int]:
-    """Ports that were free a moment ago."""
-    probes = [socket.socket() for _ in range(num)]
-    try:
-        for probe in probes:
-            probe.bind(("127.0.0.1", 0))
-        return [int(probe.getsockname()[1]) for probe in probes]
-    finally:
-        for probe in probes:
-            probe.close()
 
 
 @pytest.fixture(scope="session")

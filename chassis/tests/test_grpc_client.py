@@ -1,7 +1,6 @@
 """Calls through a pool, over real gRPC: errors, time, zones, dead and restarted peers."""
 
 import asyncio
-import socket
 from contextlib import AsyncExitStack
 from typing import Any
 
@@ -14,15 +13,10 @@ from chassis import tracing
 from chassis.deadline import Deadline, set_current_deadline
 from chassis.errors import CorkboardError, DeadlineExceeded, Invalid, NotFound, Overloaded, Unavailable
 from chassis.metrics import Metrics
+from chassis.testing.ports import free_port
 from chassis.tests.grpc_world import GET_RULE, ScriptedQuota, answer_with_key, calling, counted, get_rule, serving
 from protos.quota.v1 import quota_pb2 as pb
 from protos.quota.v1 import quota_pb2_grpc as rpc
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 async def test_call_returns_the_answer_and_is_counted() -> None:
@@ -72,7 +66,7 @@ async def test_stream_yields_messages_and_maps_its_error() -> None:
 
 
 async def test_dead_peer_fails_fast_with_unavailable() -> None:
-    async with calling(f"127.0.0.1:{_free_port()}") as pool, asyncio.timeout(1.5):
+    async with calling(f"127.0.0.1:{free_port()}") as pool, asyncio.timeout(1.5):
         with pytest.raises(Unavailable):
             await get_rule(pool, timeout_s=10.0)
 
@@ -171,7 +165,7 @@ async def test_own_zone_is_preferred_and_crossing_is_counted() -> None:
 
 
 async def test_healed_own_zone_gets_its_calls_back() -> None:
-    near_port = _free_port()
+    near_port = free_port()
     near, far = ScriptedQuota(), ScriptedQuota()
     async with serving(far) as far_door, calling(f"127.0.0.1:{near_port}@a,{far_door.address}@b", zone="a") as pool:
         await get_rule(pool)

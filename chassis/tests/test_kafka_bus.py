@@ -17,7 +17,7 @@ from chassis.kafka.topic import Topic
 from chassis.metrics import Metrics
 from chassis.tasks import Crew
 from chassis.testing import eventually
-from chassis.tests.conftest import free_ports
+from chassis.testing.ports import free_ports
 from chassis.tests.contract_bus import READERS, WITHIN_S, BusContract, Seen, make_topic, reader, running, send, unique
 from corkboard.local.kafka_server import KafkaServer
 

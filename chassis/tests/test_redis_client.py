@@ -11,7 +11,7 @@ import pytest
 from chassis.deadline import Deadline
 from chassis.errors import DeadlineExceeded, Unavailable
 from chassis.redis.client import RedisClient, translated
-from chassis.tests.conftest import free_ports
+from chassis.testing.ports import free_ports
 from chassis.tests.contract_bus import running
 from corkboard.local.valkey_server import ValkeyServer
 

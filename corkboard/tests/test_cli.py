@@ -13,12 +13,12 @@ import grpc
 import pytest
 import typer.main
 
+from chassis.testing.ports import free_port
 from corkboard.__main__ import EXIT_CODES, build, main
 from corkboard.local.home import Home
 from corkboard.local.ports import SERVICE_OFFSETS
 from corkboard.local.process import created_at_s
 from corkboard.local.run_file import RunFile, RunningProcess
-from corkboard.tests.tiny_services import free_port
 
 
 @dataclass(frozen=True)

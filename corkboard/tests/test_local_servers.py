@@ -12,22 +12,12 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from chassis.errors import Unavailable
+from chassis.testing.ports import free_ports
 from corkboard.local import kafka_server
 from corkboard.local.kafka_server import KafkaCluster, KafkaServer
 from corkboard.local.valkey_server import ValkeyServer
 
 pytestmark = [pytest.mark.servers]
-
-
-def free_ports(num: int) -> list[int]:
-    probes = [socket.socket() for _ in range(num)]
-    try:
-        for probe in probes:
-            probe.bind(("127.0.0.1", 0))
-        return [int(probe.getsockname()[1]) for probe in probes]
-    finally:
-        for probe in probes:
-            probe.close()
 
 
 @pytest.fixture

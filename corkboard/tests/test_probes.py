@@ -8,8 +8,8 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from chassis.testing.ports import free_port
 from corkboard.local import probes
-from corkboard.tests.tiny_services import free_port
 
 
 @contextmanager

@@ -1,9 +1,9 @@
 """Child processes small enough for unit tests, and free ports for them."""
 
-import socket
 import sys
 from pathlib import Path
 
+from chassis.testing.ports import free_port
 from corkboard.local.plan import ServiceSpec
 from corkboard.local.process import ManagedProcess
 
@@ -24,13 +24,6 @@ class Ready(http.server.BaseHTTPRequestHandler):
 
 http.server.HTTPServer(("127.0.0.1", int(os.environ["TINY_ADMIN_PORT"])), Ready).serve_forever()
 """
-
-
-def free_port() -> int:
-    """A port that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def tiny_spec(name: str, folder: Path, exit_code: str = "") -> ServiceSpec:

@@ -1,12 +1,12 @@
 """Gradients of workers that share one loss, added up, are those of one process."""
 
 import multiprocessing
-import socket
 from pathlib import Path
 
 import torch
 from torch import distributed, nn
 
+from chassis.testing.ports import free_port
 from modeling.joint_rows import add_gradients, of_all_workers
 
 ROWS = torch.randn(7, 4, generator=torch.Generator().manual_seed(0))
@@ -34,9 +34,7 @@ def _work(rank: int, port: int, folder: str) -> None:
 
 
 def test_added_up_gradients_equal_those_of_one_process(tmp_path: Path) -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     context = multiprocessing.get_context("spawn")
     workers = [context.Process(target=_work, args=(rank, port, str(tmp_path))) for rank in range(2)]
     for each in workers:

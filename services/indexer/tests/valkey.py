@@ -7,6 +7,8 @@ import time
 from types import TracebackType
 from typing import Self
 
+from chassis.testing.ports import free_port
+
 START_WITHIN_S = 10.0
 
 
@@ -14,9 +16,7 @@ class Valkey:
     """Runs between enter and exit; `stop` and `start` in between make it go away and come back empty."""
 
     def __init__(self) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port: int = probe.getsockname()[1]
+        self.port = free_port()
         self.url = f"redis://127.0.0.1:{self.port}/0"
         self._folder = tempfile.TemporaryDirectory(prefix="valkey-")
         self._process: subprocess.Popen[bytes] | None = None
