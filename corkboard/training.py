@@ -16,7 +16,10 @@ from corkboard.local.home import Home
 from corkboard.session import Endpoints
 
 SERVING_WITHIN_S = 60.0
-MODELS_OF = {"cg": ("popular", "co_engaged", "two_tower", "contextual", "shopping"), "ranker-leaf": ("ranker",)}
+MODELS_OF = {
+    "cg": ("popular", "co_engaged", "related", "two_tower", "contextual", "shopping"),
+    "ranker-leaf": ("ranker",),
+}
 
 
 def export_dataset(home: Home, endpoints: Endpoints, name: str, output: Output) -> dict[str, Any]:

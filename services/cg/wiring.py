@@ -41,6 +41,7 @@ from services.cg.outbound.bundle_model_files import (
     read_co_engaged,
     read_contextual,
     read_popular,
+    read_related,
     read_shopping,
     read_two_tower,
 )
@@ -61,6 +62,7 @@ def readers(searches: Searches, *, is_state_stored: bool = False) -> Mapping[str
     return {
         "popular": read_popular,
         "co_engaged": read_co_engaged,
+        "related": partial(read_related, new_search=searches.new),
         "two_tower": partial(read_two_tower, new_search=searches.new),
         "shopping": partial(read_shopping, new_search=searches.new),
         "contextual": partial(read_contextual, new_search=searches.new, is_state_stored=is_state_stored),

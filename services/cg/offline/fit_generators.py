@@ -19,6 +19,7 @@ from services.cg.offline.contextual_fitting import Extras, fit_contextual, plan_
 from services.cg.offline.contextual_training import ContextualTrainer
 from services.cg.offline.pin_inputs import pin_features
 from services.cg.offline.ranking import Metrics, evaluate, evaluate_baselines, history_scorer, popularity_scorer
+from services.cg.offline.related_fitting import evaluate_related, fit_related
 from services.cg.offline.two_tower_training import BATCH_SIZE, TwoTowerTrainer, fit, plain_plan
 from services.cg.outbound.bundle_model_files import co_engaged_files, contextual_files, popular_files, two_tower_files
 
@@ -64,13 +65,13 @@ def fit_all(data: TrainingData, job: Job) -> Fitted:
     train, label_U = leave_last_out(events)
     if job.is_evaluated and (label_U >= 0).any():
         towers = _fit_towers(train, pins, job)
-        evaluation = _evaluation(train, label_U, towers)
+        evaluation = _evaluation(train, pins, label_U, towers)
         towers = _finish_towers(events, pins, towers, job)
     else:
         towers, evaluation = _fit_towers(events, pins, job), {}
     window = windows_at_end(events, towers.contextual.model.settings.max_history)
     return Fitted(
-        _files(events, towers, evaluation),
+        _files(events, pins, towers, evaluation),
         evaluation,
         events.user_ids,
         towers.plain.vectors()[0],
@@ -94,10 +95,11 @@ def _finish_towers(events: Interactions, pins: PinFeatures, towers: _Towers, job
     return _Towers(plain, fit_contextual(events, pins, plan, Extras(towers.contextual.model, progress=job.progress)))
 
 
-def _evaluation(train: Interactions, label_U: Ints, towers: _Towers) -> dict[str, Metrics]:
+def _evaluation(train: Interactions, pins: PinFeatures, label_U: Ints, towers: _Towers) -> dict[str, Metrics]:
     """Metrics of models that have not seen the last event of any user."""
     evaluation = evaluate_baselines(train, label_U)
     evaluation["popular"] = evaluate(train, label_U, popularity_scorer(train))
+    evaluation |= evaluate_related(train, pins, label_U)
     evaluation["co_engaged"] = evaluate(train, label_U, history_scorer(train, fit_ease(train.matrix())))
     user_UV, item_PV = towers.plain.vectors()
     evaluation["two_tower"] = evaluate(train, label_U, lambda user: item_PV @ user_UV[user])
@@ -108,7 +110,9 @@ def _evaluation(train: Interactions, label_U: Ints, towers: _Towers) -> dict[str
     return evaluation
 
 
-def _files(events: Interactions, towers: _Towers, evaluation: Mapping[str, Metrics]) -> dict[str, Mapping[str, bytes]]:
+def _files(
+    events: Interactions, pins: PinFeatures, towers: _Towers, evaluation: Mapping[str, Metrics]
+) -> dict[str, Mapping[str, bytes]]:
     counts_P = decayed_counts(events.pin_E, events.time_ms_E, events.num_pins)
     report = {"leave_last_out": dict(evaluation)}
     shares = towers.contextual.shares
@@ -119,6 +123,7 @@ def _files(events: Interactions, towers: _Towers, evaluation: Mapping[str, Metri
     return {
         "popular": popular_files(events.pin_ids, counts_P, report, int(events.time_ms_E.max(initial=0))),
         "co_engaged": co_engaged_files(events.pin_ids, fit_ease(events.matrix()), report),
+        "related": fit_related(events, pins).files(events.pin_ids, report),
         "two_tower": two_tower_files(towers.plain.model, events.pin_ids, events.event_types, report),
         "contextual": contextual_files(towers.contextual.model, events.pin_ids, events.event_types, of_contextual),
     }

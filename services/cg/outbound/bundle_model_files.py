@@ -20,6 +20,7 @@ from services.cg.domain.generators.co_engaged import CoEngagedPins
 from services.cg.domain.generators.contextual import ContextualPins
 from services.cg.domain.generators.pin_encoder import NewSearch
 from services.cg.domain.generators.popular import PopularPins
+from services.cg.domain.generators.related import GraphRelatedPins, PinGraph
 from services.cg.domain.generators.shopping import ShoppingPins
 from services.cg.domain.generators.two_tower import TwoTowerPins
 from services.cg.domain.index.live_search import LiveSearch
@@ -63,6 +64,34 @@ def read_co_engaged(bundle: Path, version: str) -> CoEngagedPins:
     if pin_PK.shape != weight_PK.shape or (pin_PK.size and not 0 <= pin_PK.min() <= pin_PK.max() < len(row_of_pin)):
         raise Corrupt(f"{bundle / ARRAYS} names pins outside of its own list", field=ARRAYS)
     return CoEngagedPins(row_of_pin, Neighbours(pin_PK, weight_PK), version)
+
+
+def related_files(
+    pin_ids: Sequence[str],
+    graph_PG: Floats,
+    content_to_graph_CG: Floats,
+    graph_weight: float,
+    evaluation: Mapping[str, Any],
+) -> dict[str, bytes]:
+    """Bundle `related`: graph vectors of pins, and how content foretells them."""
+    arrays = _arrays(
+        graph_PG=graph_PG,
+        content_to_graph_CG=content_to_graph_CG,
+        graph_weight=np.asarray([graph_weight], dtype=np.float32),
+    )
+    return {PIN_IDS: _json(list(pin_ids)), ARRAYS: arrays, EVALUATION: _json(evaluation)}
+
+
+def read_related(bundle: Path, version: str, new_search: NewSearch = LiveSearch) -> GraphRelatedPins:
+    """Raises: Corrupt."""
+    row_of_pin = _pins(bundle)
+    arrays = _read_arrays(bundle, "graph_PG", "content_to_graph_CG", "graph_weight")
+    graph_PG = _finite(bundle, arrays["graph_PG"], len(row_of_pin))
+    to_graph_CG = _finite(bundle, arrays["content_to_graph_CG"], len(arrays["content_to_graph_CG"]))
+    (weight,) = _finite(bundle, arrays["graph_weight"], 1).tolist()
+    if graph_PG.ndim != 2 or to_graph_CG.ndim != 2 or graph_PG.shape[1] != to_graph_CG.shape[1] or not 0 <= weight <= 1:
+        raise Corrupt(f"{bundle / ARRAYS} holds graph vectors and weights that do not fit", field=ARRAYS)
+    return GraphRelatedPins(PinGraph(row_of_pin, graph_PG, to_graph_CG, weight), version, new_search)
 
 
 def two_tower_files(

@@ -34,7 +34,8 @@ async def _release(cg: Running, fitted: Fitted) -> dict[str, str]:
 
     async def is_swapped() -> bool:
         response = await cg.retrieve(generators=ALL)
-        return {f"model:{name}": version for name, version in versions.items()} == dict(response.versions.by_artifact)
+        expected = {f"model:{name}": version for name, version in versions.items() if name in ALL}
+        return expected == dict(response.versions.by_artifact)
 
     await eventually(is_swapped)
     return versions

@@ -18,7 +18,7 @@ from services.cg.offline.release import release
 from services.cg.offline.train import main
 from services.cg.tests.world import training_data
 
-NAMES = ("popular", "co_engaged", "two_tower", "contextual")
+NAMES = ("popular", "co_engaged", "related", "two_tower", "contextual")
 
 
 async def test_release_announces_bundles_and_publishes_every_user(tmp_path: Path, fitted: Fitted) -> None:
