@@ -4,8 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from chassis.deadline import Deadline
-from modeling.arrays import AnyArray
-from services.ranker.domain.ranking import PinFeatures, Scores, UserSequence
+from services.ranker.domain.ranking import Payload, PinFeatures, Scores, UserSequence
 
 
 class Sequences(Protocol):
@@ -27,9 +26,7 @@ class PinFeatureStore(Protocol):
 class Scorer(Protocol):
     """The leaf that hosts a model."""
 
-    async def score(
-        self, tensors: Mapping[str, AnyArray], user_id: str, sequence_version: int, deadline: Deadline
-    ) -> Scores:
+    async def score(self, payload: Payload, user_id: str, sequence_version: int, deadline: Deadline) -> Scores:
         """Calibrated probabilities per head. Raises: Unavailable, DeadlineExceeded, Invalid."""
         ...
 
@@ -42,12 +39,20 @@ class UtilityWeights(Protocol):
         ...
 
 
+class TrimMeter(Protocol):
+    """Where counts of the trimmer go."""
+
+    def trimmed(self, reason: str, num_bytes_before: int, num_bytes_after: int, absent: Sequence[str]) -> None:
+        """One request was trimmed, or not; `absent` are features its list names and the request lacks."""
+        ...
+
+    def changed(self, model: str, at_monotonic_s: float) -> None:
+        """A model's newest list was replaced."""
+        ...
+
+
 class RankingMeter(Protocol):
     """Where counts go."""
-
-    def trimmed(self, reason: str, num_bytes_before: int, num_bytes_after: int) -> None:
-        """One request was trimmed, or not."""
-        ...
 
     def degraded(self, component: str, reason: str) -> None:
         """A part of an answer was missing."""

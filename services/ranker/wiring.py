@@ -18,7 +18,8 @@ from protos.ranker.v1.ranker_pb2_grpc import (
     add_ScoringServiceServicer_to_server,
 )
 from protos.releases import decode_release
-from services.ranker.app.rank import MODEL, Rank, TrimLists
+from services.ranker.app.rank import Rank
+from services.ranker.app.trimming import Trimming
 from services.ranker.config import Config
 from services.ranker.inbound.grpc_root import RankingServer
 from services.ranker.inbound.released_signatures import SignatureReleases
@@ -27,6 +28,7 @@ from services.ranker.outbound.grpc_indexer import GrpcPinFeatures, GrpcSequences
 from services.ranker.outbound.grpc_leaf import GrpcScorer
 from services.ranker.outbound.in_memory_pin_cache import CachedPinFeatures
 from services.ranker.outbound.prometheus_meter import MetricsMeter
+from services.ranker.outbound.prometheus_trim_meter import TrimMetrics
 from services.ranker.ports import PinFeatureStore, Scorer, Sequences
 
 ROOT_SERVICE = "corkboard.ranker.v1.RankingService"
@@ -60,28 +62,33 @@ def _build_root(
         )
         pins = pins or GrpcPinFeatures(indexer, timeout_s=config.read_timeout_s)
     if scorer is None:
-        scorer = GrpcScorer(shell.channel(config.leaf_target), model=MODEL, timeout_s=config.leaf_timeout_s)
+        pools = {model: shell.channel(target) for model, target in config.leaf_targets.items()}
+        scorer = GrpcScorer(pools, timeout_s=config.leaf_timeout_s)
     cached = CachedPinFeatures(
         pins, shell.metrics, shell.clock, max_pins=config.pin_cache_max_pins, max_age_s=config.pin_cache_max_age_s
     )
-    trim_lists, weights = TrimLists(), DefinitionWeights()
+    trimming = Trimming(TrimMetrics(shell.metrics, shell.clock), shell.clock)
+    weights = DefinitionWeights()
     rank = Rank(
         sequences,
         cached,
         scorer,
         weights,
-        trim_lists,
+        trimming,
         MetricsMeter(shell.metrics),
         shell.clock,
+        model=config.model_names[0],
+        model_by_surface=config.models_of_surfaces,
         prior_power=config.retrieval_prior_power,
     )
     door = shell.grpc_door(
         [(add_RankingServiceServicer_to_server, RankingServer(rank, config.rank_timeout_s), ROOT_SERVICE)],
         {"Rank": MethodLimit(timeout_s=config.rank_timeout_s)},
     )
-    models = _watcher(shell, topics.MODELS_RELEASED, {MODEL}, SignatureReleases(trim_lists).apply)
+    lists = SignatureReleases(trimming).apply
+    models = [_watcher(shell, topics.MODELS_RELEASED, {name}, lists, is_required=False) for name in config.model_names]
     definitions = _watcher(shell, topics.DEFINITIONS_RELEASED, {"definitions"}, weights.apply)
-    return shell.service(parts=[definitions, models], doors=[door])
+    return shell.service(parts=[definitions, *models], doors=[door])
 
 
 def _build_leaf(config: Config, shell: Shell) -> Service:
@@ -99,12 +106,21 @@ def _build_leaf(config: Config, shell: Shell) -> Service:
         [(add_ScoringServiceServicer_to_server, server, LEAF_SERVICE)],
         {"Score": MethodLimit(timeout_s=config.rank_timeout_s, max_request_bytes=MAX_SCORE_BYTES)},
     )
-    releases = _watcher(shell, topics.MODELS_RELEASED, {MODEL}, HostReleases(models, read_ranker).apply)
+    releases = _watcher(shell, topics.MODELS_RELEASED, set(config.model_names), HostReleases(models, read_ranker).apply)
     return shell.service(parts=[releases], doors=[door])
 
 
-def _watcher(shell: Shell, topic: Topic, names: set[str], apply: Apply) -> BundleWatcher:
+def _watcher(shell: Shell, topic: Topic, names: set[str], apply: Apply, *, is_required: bool = True) -> BundleWatcher:
     store = BundleStore(shell.config.bundles_uri)
     return BundleWatcher(
-        shell.bus, topic, decode_release, store, names, apply, shell.config.state_dir, shell.metrics, clock=shell.clock
+        shell.bus,
+        topic,
+        decode_release,
+        store,
+        names,
+        apply,
+        shell.config.state_dir,
+        shell.metrics,
+        clock=shell.clock,
+        is_required=is_required,
     )

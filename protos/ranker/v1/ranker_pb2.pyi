@@ -280,7 +280,7 @@ class ScoreRequest(_message.Message):
     model: _builtins.str
     """model name"""
     model_version: _builtins.str
-    """empty = the leaf's current one"""
+    """the inputs are trimmed for; empty or not hosted = the current one"""
     user_id: _builtins.str
     """cache key part"""
     sequence_version: _builtins.int
@@ -335,10 +335,13 @@ class ScoreResponse(_message.Message):
     MODEL_FIELD_NUMBER: _builtins.int
     MODEL_VERSION_FIELD_NUMBER: _builtins.int
     DEFAULTED_INPUTS_FIELD_NUMBER: _builtins.int
+    CURRENT_VERSION_FIELD_NUMBER: _builtins.int
     model: _builtins.str
     """model that ran"""
     model_version: _builtins.str
     """its version"""
+    current_version: _builtins.str
+    """version that runs when none is named"""
     @_builtins.property
     def outputs(self) -> _containers.MessageMap[_builtins.str, _common_pb2.Tensor]:
         """head -> float32 [C], calibrated"""
@@ -354,10 +357,11 @@ class ScoreResponse(_message.Message):
         model: _builtins.str = ...,
         model_version: _builtins.str = ...,
         defaulted_inputs: _abc.Iterable[_builtins.str] | None = ...,
+        current_version: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["defaulted_inputs", b"defaulted_inputs", "model", b"model", "model_version", b"model_version", "outputs", b"outputs"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["current_version", b"current_version", "defaulted_inputs", b"defaulted_inputs", "model", b"model", "model_version", b"model_version", "outputs", b"outputs"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

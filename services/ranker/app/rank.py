@@ -11,6 +11,7 @@ from chassis.clock import Clock
 from chassis.deadline import Deadline
 from chassis.errors import CorkboardError, Invalid
 from chassis.reason import reason_of
+from services.ranker.app.trimming import Trimming
 from services.ranker.domain.preprocess import build_tensors
 from services.ranker.domain.ranking import (
     Degradation,
@@ -23,11 +24,9 @@ from services.ranker.domain.ranking import (
     influencing,
     unique,
 )
-from services.ranker.domain.trimmer import TrimMap
 from services.ranker.domain.utility import order_by_utility, retrieval_order, utility, with_retrieval_prior
 from services.ranker.ports import PinFeatureStore, RankingMeter, Scorer, Sequences, UtilityWeights
 
-MODEL = "ranker"
 SPAN = "rank candidates"
 MAX_CANDIDATES = 2_000
 SHORT_S = 0.04  # with less time than this a full pool cannot be scored
@@ -44,13 +43,6 @@ class RankAsk:
     request_time_ms: int = 0
 
 
-class TrimLists:
-    """The one reference to the map in force."""
-
-    def __init__(self) -> None:
-        self.current = TrimMap()
-
-
 class Rank:
     """The use case behind RankingService.Rank."""
 
@@ -60,19 +52,23 @@ class Rank:
         pins: PinFeatureStore,
         scorer: Scorer,
         weights: UtilityWeights,
-        trim_lists: TrimLists,
+        trimming: Trimming,
         meter: RankingMeter,
         clock: Clock,
         *,
+        model: str,
+        model_by_surface: Mapping[str, str] | None = None,
         prior_power: float = 0.0,
     ) -> None:
         self._sequences = sequences
         self._pins = pins
         self._scorer = scorer
         self._weights = weights
-        self._trim_lists = trim_lists
+        self._trimming = trimming
         self._meter = meter
         self._clock = clock
+        self._model = model
+        self._model_by_surface = model_by_surface or {}
         self._prior_power = prior_power
 
     async def __call__(self, ask: RankAsk, deadline: Deadline) -> Ranked:
@@ -135,14 +131,15 @@ class Rank:
         degradations: list[Degradation],
     ) -> Scores | None:
         tensors = build_tensors(candidates, sequence.events, pins, now_ms, ask.surface)
-        trimmed = self._trim_lists.current.trim(tensors, MODEL)
-        before, after = (sum(value.nbytes for value in side.values()) for side in (tensors, trimmed.tensors))
-        self._meter.trimmed(trimmed.reason, before, after)
+        model = self._model_by_surface.get(ask.surface, self._model)
+        payload = self._trimming.payload(model, tensors)
         try:
-            return await self._scorer.score(trimmed.tensors, ask.user_id, sequence.version, deadline)
+            scores = await self._scorer.score(payload, ask.user_id, sequence.version, deadline)
         except CorkboardError as error:
             degradations.append(Degradation("ranker_leaf", reason_of(error), "retrieval_order"))
             return None
+        self._trimming.answered(model, scores.current_version)
+        return scores
 
     def _order(
         self,

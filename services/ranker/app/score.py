@@ -11,29 +11,44 @@ from services.ranker.domain.hosted_model import Answer, HostedModel
 
 @dataclass(frozen=True)
 class Scored:
-    """An answer and the model version that gave it."""
+    """An answer, the model version that gave it, and the one that answers when none is named."""
 
     answer: Answer
     model: str
     model_version: str
+    current_version: str
+
+
+@dataclass(frozen=True)
+class Versions:
+    """The version in use and the one before it, for roots whose payload was trimmed for that."""
+
+    current: HostedModel
+    previous: HostedModel | None = None
+
+    def pick(self, version: str) -> HostedModel:
+        """The named one of the two, else the current one."""
+        is_previous = self.previous is not None and version == self.previous.version != self.current.version
+        return self.previous if is_previous and self.previous is not None else self.current
 
 
 class HostedModels:
     """The models in use by name, each behind one reference; requests in flight keep the one they took."""
 
     def __init__(self) -> None:
-        self._models: dict[str, HostedModel] = {}
+        self._models: dict[str, Versions] = {}
 
     def put(self, name: str, model: HostedModel) -> None:
-        """Use this version from now on."""
-        self._models[name] = model
+        """Use this version from now on; the one before stays for requests that name it."""
+        before = self._models.get(name)
+        self._models[name] = Versions(model, before.current if before else None)
 
-    def get(self, name: str) -> HostedModel:
+    def get(self, name: str) -> Versions:
         """Raises: Unavailable when no version of the model was released to this leaf."""
-        model = self._models.get(name)
-        if model is None:
+        versions = self._models.get(name)
+        if versions is None:
             raise Unavailable(f"no version of model {name!r} is hosted here yet", reason="no_model")
-        return model
+        return versions
 
 
 class Score:
@@ -42,8 +57,12 @@ class Score:
     def __init__(self, models: HostedModels) -> None:
         self._models = models
 
-    async def __call__(self, model_name: str, tensors: Mapping[str, AnyArray]) -> Scored:
-        """Raises: Unavailable without a model, Invalid for tensors that cannot be a request."""
-        model = self._models.get(model_name)
+    async def __call__(self, model_name: str, tensors: Mapping[str, AnyArray], model_version: str = "") -> Scored:
+        """The named version's answer, the current one's when it is not hosted.
+
+        Raises: Unavailable without a model, Invalid for tensors that cannot be a request.
+        """
+        versions = self._models.get(model_name)
+        model = versions.pick(model_version)
         answer = await asyncio.to_thread(model.answer, tensors)
-        return Scored(answer, model_name, model.version)
+        return Scored(answer, model_name, model.version, versions.current.version)

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from modeling.arrays import Floats
+from modeling.arrays import AnyArray, Floats
 
 
 @dataclass(frozen=True)
@@ -45,13 +45,26 @@ class PinFeatures:
 
 
 @dataclass(frozen=True)
+class Payload:
+    """Tensors for a model and the version they were trimmed for; empty = whichever the leaf runs."""
+
+    model: str
+    tensors: Mapping[str, AnyArray]
+    model_version: str = ""
+
+
+@dataclass(frozen=True)
 class Scores:
-    """A leaf's answer: calibrated probability per head [C], and the model that ran."""
+    """A leaf's answer: calibrated probability per head [C], and the model that ran.
+
+    `current_version` is what the leaf runs when no version is named.
+    """
 
     probability_by_head: Mapping[str, Floats]
     model: str
     model_version: str
     defaulted_inputs: tuple[str, ...] = ()
+    current_version: str = ""
 
 
 @dataclass(frozen=True)

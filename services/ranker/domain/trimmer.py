@@ -11,10 +11,11 @@ KEPT_VERSIONS = 4  # newest versions whose lists are kept: the released one, the
 
 @dataclass(frozen=True)
 class Trimmed:
-    """What to send and why: known | newest | model_unknown | version_unknown."""
+    """What to send and why: known | newest | model_unknown | version_unknown. `absent` are listed, yet not given."""
 
     tensors: Mapping[str, AnyArray]
     reason: str
+    absent: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -40,4 +41,4 @@ class TrimMap:
             return Trimmed(tensors, "version_unknown")  # a stale list is worse than none
         names = versions[version] if version else list(versions.values())[-1]
         kept = {name: value for name, value in tensors.items() if name in names}
-        return Trimmed(kept, "known" if version else "newest")
+        return Trimmed(kept, "known" if version else "newest", tuple(sorted(names - tensors.keys())))

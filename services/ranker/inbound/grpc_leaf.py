@@ -22,7 +22,7 @@ class ScoringServer(ScoringServiceServicer):
     async def Score(self, request: pb.ScoreRequest, context: Any) -> pb.ScoreResponse:  # noqa: ARG002
         """Scores prepared tensors with one model."""
         tensors = {name: tensor_to_numpy(tensor) for name, tensor in request.inputs.items()}
-        scored = await self._score(request.model, tensors)
+        scored = await self._score(request.model, tensors, request.model_version)
         for name in scored.answer.defaulted_inputs:
             self._defaulted.labels(name).inc()
         self._not_finite.inc(scored.answer.num_not_finite)
@@ -31,4 +31,5 @@ class ScoringServer(ScoringServiceServicer):
             model=scored.model,
             model_version=scored.model_version,
             defaulted_inputs=scored.answer.defaulted_inputs,
+            current_version=scored.current_version,
         )

@@ -4,16 +4,16 @@ from pathlib import Path
 
 from chassis.bundles import Release
 from modeling import signature
-from services.ranker.app.rank import TrimLists
+from services.ranker.app.trimming import Trimming
 
 
 class SignatureReleases:
     """Each release adds one list to the trim map; a release that cannot be read changes nothing."""
 
-    def __init__(self, trim_lists: TrimLists) -> None:
-        self._trim_lists = trim_lists
+    def __init__(self, trimming: Trimming) -> None:
+        self._trimming = trimming
 
     def apply(self, release: Release, path: Path) -> None:
         """Raises: Corrupt when the bundle has no readable signature."""
         names = frozenset(signature.read(path).input_names)
-        self._trim_lists.current = self._trim_lists.current.with_list(release.name, release.version, names)
+        self._trimming.put_list(release.name, release.version, names)

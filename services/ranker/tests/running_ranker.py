@@ -33,10 +33,10 @@ class World:
         shared = {"grpc_port": 0, "admin_port": 0, "drain_s": 0.2, "bundles_uri": str(self.folder / "bundles")}
         return Config(**{"role": role, "state_dir": str(self.folder / role), **shared, **fields})
 
-    async def release(self, fitted: FittedRanker, **changed: bytes) -> Release:
+    async def release(self, fitted: FittedRanker, name: str = "ranker", **changed: bytes) -> Release:
         """Write and announce the bundle, with some files replaced (`.` in a name written as `__`)."""
-        files = {**fitted.files, **{name.replace("__", "."): content for name, content in changed.items()}}
-        release = write_bundle(self.store, "ranker", files, {}, "test")
+        files = {**fitted.files, **{file.replace("__", "."): content for file, content in changed.items()}}
+        release = write_bundle(self.store, name, files, {}, "test")
         await announce(self.bus, [release])
         return release
 
@@ -49,9 +49,11 @@ class World:
                 yield ScoringServiceStub(channel), door.address
 
     @asynccontextmanager
-    async def root(self, scorer: Scorer | None = None, leaf_target: str = "127.0.0.1:1") -> AsyncIterator[Any]:
+    async def root(
+        self, scorer: Scorer | None = None, leaf_target: str = "127.0.0.1:1", **fields: Any
+    ) -> AsyncIterator[Any]:
         """A root's stub; without a `scorer` it calls the leaf at `leaf_target`."""
-        config = self.config("root", leaf_target=leaf_target)
+        config = self.config("root", leaf_target=leaf_target, **fields)
         service = build(config, bus=self.bus, sequences=self.sequences, pins=self.pins, scorer=scorer)
         async with service:
             (door,) = (part for part in service._doors if isinstance(part, GrpcDoor))

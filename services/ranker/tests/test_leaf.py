@@ -12,10 +12,12 @@ from chassis.testing import eventually
 from modeling.arrays import AnyArray
 from protos.ranker.v1 import ranker_pb2 as pb
 from protos.tensors import numpy_to_tensor, tensor_to_numpy
+from services.ranker.config import Config
 from services.ranker.domain.features import HEADS
 from services.ranker.domain.preprocess import build_tensors
 from services.ranker.domain.ranking import PinFeatures, UserSequence
 from services.ranker.offline.fit_ranker import FittedRanker
+from services.ranker.tests.recording_leaf import untrained
 from services.ranker.tests.running_ranker import World, rank
 from services.ranker.tests.world import NOW_MS, candidates, event, pin_id, vector
 
@@ -25,9 +27,10 @@ def _tensors(numbers: list[int], history: list[int]) -> dict[str, AnyArray]:
     return build_tensors(candidates(numbers, popular=2.0), [event(n) for n in history], pins, NOW_MS)
 
 
-async def _score(leaf: Any, tensors: Mapping[str, AnyArray]) -> pb.ScoreResponse:
+async def _score(leaf: Any, tensors: Mapping[str, AnyArray], model_version: str = "") -> pb.ScoreResponse:
     inputs = {name: numpy_to_tensor(value) for name, value in tensors.items()}
-    response: pb.ScoreResponse = await leaf.Score(pb.ScoreRequest(model="ranker", inputs=inputs), timeout=5)
+    request = pb.ScoreRequest(model="ranker", inputs=inputs, model_version=model_version)
+    response: pb.ScoreResponse = await leaf.Score(request, timeout=5)
     return response
 
 
@@ -94,7 +97,7 @@ async def test_a_broken_bundle_keeps_the_model_in_use(tmp_path: Path, fitted: Fi
     world = World(tmp_path)
     first = await world.release(fitted)
     async with world.leaf() as (leaf, _):
-        await world.release(fitted, **{broken: b"{}"})
+        await world.release(fitted, "ranker", **{broken: b"{}"})
         second = await world.release(fitted, note__txt=b"a good one")
 
         async def is_second() -> bool:
@@ -114,3 +117,47 @@ async def test_root_and_leaf_together_rank_by_taste(tmp_path: Path, fitted: Fitt
     assert response.versions.by_artifact == {"model:ranker": release.version}
     top = [int(pin.pin_id[-3:]) % 2 for pin in response.pins[:10]]
     assert sum(top) >= 8
+
+
+async def test_a_model_with_other_answers_than_in_training_is_refused(tmp_path: Path, fitted: FittedRanker) -> None:
+    world = World(tmp_path)
+    first = await world.release(fitted)
+    async with world.leaf() as (leaf, _):
+        assert (await _score(leaf, _tensors([1], []))).model_version == first.version
+    other = untrained("co_engaged", "popular")
+    await world.release(fitted, model__pt=other.files["model.pt"])  # right shapes, wrong weights
+    async with world.leaf() as (leaf, _):  # has tried what was released once it is started
+        assert (await _score(leaf, _tensors([1], []))).current_version == first.version
+    good = await world.release(other)
+    async with world.leaf() as (leaf, _):
+        assert (await _score(leaf, _tensors([1], []))).current_version == good.version
+
+
+async def test_the_version_before_answers_roots_that_name_it(tmp_path: Path, fitted: FittedRanker) -> None:
+    world = World(tmp_path)
+    first = await world.release(fitted)
+    async with world.leaf() as (leaf, _):
+        second = await world.release(untrained("related"))
+
+        async def is_second() -> bool:
+            return (await _score(leaf, _tensors([1], []))).model_version == second.version
+
+        await eventually(is_second)
+        named = await _score(leaf, _tensors([1], []), first.version)
+        assert (named.model_version, named.current_version) == (first.version, second.version)
+        unheard = await _score(leaf, _tensors([1], []), "unheard")
+        assert unheard.model_version == second.version
+
+
+@pytest.mark.parametrize(
+    ("fields", "names"),
+    [
+        ({"models": " "}, "models"),
+        ({"model_by_surface": "search=other"}, "model_by_surface"),
+        ({"models": "ranker,other", "leaf_target": "ranker=a:1"}, "leaf_target"),
+        ({"leaf_target": "ranker="}, "name=value"),
+    ],
+)
+def test_a_configuration_without_a_home_for_a_model_is_refused(fields: dict[str, str], names: str) -> None:
+    with pytest.raises(ValueError, match=names):
+        Config.model_validate(fields)

@@ -10,7 +10,7 @@ from chassis.errors import CorkboardError
 from modeling.arrays import AnyArray, Floats
 from modeling.interactions import History
 from modeling.training_data import PinTable, TrainingData
-from services.ranker.domain.ranking import PinFeatures, RankCandidate, Scores, SequenceEvent, UserSequence
+from services.ranker.domain.ranking import Payload, PinFeatures, RankCandidate, Scores, SequenceEvent, UserSequence
 
 NOW_MS = 1_700_000_000_000
 NUM_PINS = 60
@@ -95,15 +95,18 @@ class FakeScorer:
         self.probability = probability
         self.error: CorkboardError | None = None
         self.seen: list[Mapping[str, AnyArray]] = []
+        self.versions: list[str] = []
+        self.current_version = ""
 
-    async def score(
-        self, tensors: Mapping[str, AnyArray], user_id: str, sequence_version: int, deadline: Deadline
-    ) -> Scores:
-        self.seen.append(tensors)
+    async def score(self, payload: Payload, user_id: str, sequence_version: int, deadline: Deadline) -> Scores:
+        self.seen.append(payload.tensors)
+        self.versions.append(payload.model_version)
         if self.error:
             raise self.error
         column = np.asarray(self.probability, dtype=np.float32)
-        return Scores({"click": column, "save": np.zeros_like(column)}, "ranker", "v1")
+        return Scores(
+            {"click": column, "save": np.zeros_like(column)}, "ranker", "v1", current_version=self.current_version
+        )
 
 
 def served_table(num_requests: int = 20) -> pa.Table:
