@@ -19,6 +19,7 @@ class ContextKey:
     user_id: str
     sequence_version: int
     model_version: str
+    digest: bytes = b""  # of what the events' rows were made from, where that can change under the same version
 
 
 class ContextCacheMeter(Protocol):

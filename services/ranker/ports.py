@@ -51,6 +51,26 @@ class TrimMeter(Protocol):
         ...
 
 
+class BatchMeter(Protocol):
+    """Where counts of the leaf's batches go."""
+
+    def batch(self, num_requests: int) -> None:
+        """One model pass answered this many requests."""
+        ...
+
+
+class ShadowMeter(Protocol):
+    """Where counts of variants on trial go."""
+
+    def shadowed(self, variant: str, outcome: str) -> None:
+        """What came of one request: compared, dropped, failed, no_model or lacks_inputs."""
+        ...
+
+    def difference(self, variant: str, head: str, mean_absolute: float) -> None:
+        """How far the probabilities of one request's candidates are from those served."""
+        ...
+
+
 class RankingMeter(Protocol):
     """Where counts go."""
 

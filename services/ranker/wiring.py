@@ -27,6 +27,7 @@ from services.ranker.outbound.bundle_weights import DefinitionWeights
 from services.ranker.outbound.grpc_indexer import GrpcPinFeatures, GrpcSequences
 from services.ranker.outbound.grpc_leaf import GrpcScorer
 from services.ranker.outbound.in_memory_pin_cache import CachedPinFeatures
+from services.ranker.outbound.prometheus_leaf_meter import BatchMetrics, ContextMetrics, ShadowMetrics
 from services.ranker.outbound.prometheus_meter import MetricsMeter
 from services.ranker.outbound.prometheus_trim_meter import TrimMetrics
 from services.ranker.ports import PinFeatureStore, Scorer, Sequences
@@ -58,7 +59,7 @@ def _build_root(
     if sequences is None or pins is None:
         indexer = shell.channel(config.indexer_target)
         sequences = sequences or GrpcSequences(
-            indexer, sequence=config.sequence, max_events=config.max_history, timeout_s=config.read_timeout_s
+            indexer, sequence=config.sequence, max_events=config.read_history, timeout_s=config.read_timeout_s
         )
         pins = pins or GrpcPinFeatures(indexer, timeout_s=config.read_timeout_s)
     if scorer is None:
@@ -80,6 +81,8 @@ def _build_root(
         model=config.model_names[0],
         model_by_surface=config.models_of_surfaces,
         prior_power=config.retrieval_prior_power,
+        max_history=config.max_history,
+        newest_history=config.newest_history,
     )
     door = shell.grpc_door(
         [(add_RankingServiceServicer_to_server, RankingServer(rank, config.rank_timeout_s), ROOT_SERVICE)],
@@ -94,20 +97,35 @@ def _build_root(
 def _build_leaf(config: Config, shell: Shell) -> Service:
     import torch
 
+    from modeling.dcat.context import Context
+    from modeling.dcat.context_cache import ContextCache
+    from services.ranker.app.batching import Batcher
     from services.ranker.app.score import HostedModels, Score
+    from services.ranker.app.shadow import Shadows
     from services.ranker.inbound.grpc_leaf import ScoringServer
     from services.ranker.inbound.released_models import HostReleases
     from services.ranker.outbound.bundle_model_files import read_ranker
 
     torch.set_num_threads(config.torch_num_threads)
     models = HostedModels()
-    server = ScoringServer(Score(models), shell.metrics)
+    contexts: ContextCache[Context] = ContextCache(config.context_cache_max_bytes, ContextMetrics(shell.metrics))
+    batcher = Batcher(
+        BatchMetrics(shell.metrics),
+        contexts,
+        wait_s=config.batch_wait_s,
+        max_rows=config.batch_max_rows,
+        max_waiting=config.batch_max_waiting,
+    )
+    shadows = Shadows(config.shadow_names, models.current, ShadowMetrics(shell.metrics), share=config.shadow_share)
+    server = ScoringServer(Score(models, batcher, shadows), shell.metrics)
     door = shell.grpc_door(
         [(add_ScoringServiceServicer_to_server, server, LEAF_SERVICE)],
         {"Score": MethodLimit(timeout_s=config.rank_timeout_s, max_request_bytes=MAX_SCORE_BYTES)},
     )
-    releases = _watcher(shell, topics.MODELS_RELEASED, set(config.model_names), HostReleases(models, read_ranker).apply)
-    return shell.service(parts=[releases], doors=[door])
+    host = HostReleases(models, read_ranker).apply
+    releases = _watcher(shell, topics.MODELS_RELEASED, set(config.model_names), host)
+    trials = [_watcher(shell, topics.MODELS_RELEASED, {name}, host, is_required=False) for name in config.shadow_names]
+    return shell.service(parts=[releases, *trials, batcher, shadows], doors=[door])
 
 
 def _watcher(shell: Shell, topic: Topic, names: set[str], apply: Apply, *, is_required: bool = True) -> BundleWatcher:

@@ -12,6 +12,7 @@ from chassis.deadline import Deadline
 from chassis.errors import CorkboardError, Invalid
 from chassis.reason import reason_of
 from services.ranker.app.trimming import Trimming
+from services.ranker.domain.history_selection import select_events
 from services.ranker.domain.preprocess import build_tensors
 from services.ranker.domain.ranking import (
     Degradation,
@@ -59,6 +60,8 @@ class Rank:
         model: str,
         model_by_surface: Mapping[str, str] | None = None,
         prior_power: float = 0.0,
+        max_history: int = 256,
+        newest_history: int = 192,
     ) -> None:
         self._sequences = sequences
         self._pins = pins
@@ -70,6 +73,8 @@ class Rank:
         self._model = model
         self._model_by_surface = model_by_surface or {}
         self._prior_power = prior_power
+        self._max_history = max_history
+        self._newest_history = newest_history
 
     async def __call__(self, ask: RankAsk, deadline: Deadline) -> Ranked:
         """Every pin once, best first; what was missing is named. Raises: Invalid."""
@@ -130,7 +135,10 @@ class Rank:
         deadline: Deadline,
         degradations: list[Degradation],
     ) -> Scores | None:
-        tensors = build_tensors(candidates, sequence.events, pins, now_ms, ask.surface)
+        events = select_events(
+            sequence.events, candidates, pins, max_events=self._max_history, num_newest=self._newest_history
+        )
+        tensors = build_tensors(candidates, events, pins, now_ms, ask.surface)
         model = self._model_by_surface.get(ask.surface, self._model)
         payload = self._trimming.payload(model, tensors)
         try:

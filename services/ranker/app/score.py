@@ -1,12 +1,11 @@
-"""One scoring at the leaf: pick the model, fill what is missing, run it off the event loop."""
+"""One scoring at the leaf: pick the model, let it answer with the requests that come at the same time."""
 
-import asyncio
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 from chassis.errors import Unavailable
-from modeling.arrays import AnyArray
-from services.ranker.domain.hosted_model import Answer, HostedModel
+from services.ranker.app.batching import Batcher
+from services.ranker.app.shadow import Shadows
+from services.ranker.domain.hosted_model import Answer, HostedModel, ScoreAsk
 
 
 @dataclass(frozen=True)
@@ -43,6 +42,11 @@ class HostedModels:
         before = self._models.get(name)
         self._models[name] = Versions(model, before.current if before else None)
 
+    def current(self, name: str) -> HostedModel | None:
+        """The version in use; None when none was released to this leaf."""
+        versions = self._models.get(name)
+        return versions.current if versions else None
+
     def get(self, name: str) -> Versions:
         """Raises: Unavailable when no version of the model was released to this leaf."""
         versions = self._models.get(name)
@@ -54,15 +58,19 @@ class HostedModels:
 class Score:
     """The use case behind ScoringService.Score."""
 
-    def __init__(self, models: HostedModels) -> None:
+    def __init__(self, models: HostedModels, batcher: Batcher, shadows: Shadows) -> None:
         self._models = models
+        self._batcher = batcher
+        self._shadows = shadows
 
-    async def __call__(self, model_name: str, tensors: Mapping[str, AnyArray], model_version: str = "") -> Scored:
+    async def __call__(self, model_name: str, ask: ScoreAsk, model_version: str = "") -> Scored:
         """The named version's answer, the current one's when it is not hosted.
 
-        Raises: Unavailable without a model, Invalid for tensors that cannot be a request.
+        Raises: Unavailable without a model or with too many requests waiting, Invalid for tensors that cannot be a
+        request.
         """
         versions = self._models.get(model_name)
         model = versions.pick(model_version)
-        answer = await asyncio.to_thread(model.answer, tensors)
+        answer = await self._batcher.answer(model, ask)
+        self._shadows.offer(ask, answer)
         return Scored(answer, model_name, model.version, versions.current.version)

@@ -15,8 +15,8 @@ EVENT_TYPE_ROW = {name: row for row, name in enumerate(EVENT_TYPES, start=1)}  #
 GENERATORS = ("co_engaged", "popular", "two_tower", "related", "fresh")
 HEADS = ("click", "save", "hide", "long_view", "share", "conversion")
 SURFACES = ("home", "related", "search")
-SURFACE_ROW = {name: row for row, name in enumerate(SURFACES, start=1)}  # 0 = another one
-MAX_HISTORY = 100
+SURFACE_ROW = {name: row for row, name in enumerate(SURFACES, start=1)}  # 0 = another one: the tower of all surfaces
+MAX_HISTORY = 256
 
 HISTORY = "history"
 CANDIDATE = "candidate"

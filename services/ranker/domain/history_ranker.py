@@ -1,32 +1,49 @@
-"""The ranking model: candidates attend to the history once encoded per request, one head per action.
+"""The unified engagement model: one sequence model and one trunk for all surfaces, a tower per surface, a head per
+action.
 
-Shapes: B requests, L history events, C candidates, W content width, D inner width, F dense features, H heads.
+A history is read once per user by DCAT; candidates cross it. What comes of that and the dense features go through DCNv2
+beside an MLP, then through experts that each tower weighs in its own way. The tower of all surfaces always counts; a
+surface's own tower adds to it, and a surface that had no data adds nothing.
+Shapes: B requests, L history events, C candidates, D width, F dense features, V expert width, K towers, H heads.
 """
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
-from modeling.layers import CandidateAttention, HashedEmbedding, Mlp
+from modeling.cross import CrossAndDeep
+from modeling.dcat.context import Context
+from modeling.dcat.engine import Dcat, DcatSettings
+from modeling.layers import Mlp
+from modeling.mmoe import Mmoe
 from modeling.signature import Signature, TensorSpec
-from services.ranker.domain.features import EVENT_TYPES, FEATURES, HEADS, MAX_HISTORY, NO_SCORE, score_name
+from services.ranker.domain.features import FEATURES, HEADS, NO_SCORE, SURFACES, score_name
+from services.ranker.domain.sequence_input import DAY_S, HOUR_S, SequenceInput, newest_age_s
 
 MODEL = "ranker"
-DAY_S = 86_400.0
+ALL = "all"  # the tower that counts on every surface
+# A column that hardly moved in training says nothing of values it never had: it must not drown the others in serving.
+DENSE_EPS = 0.01
+DENSE_LIMIT = 6.0
 
 
 @dataclass(frozen=True)
 class RankerSettings:
-    """What the model is rebuilt from. `generators` are those whose scores it reads."""
+    """What the model is rebuilt from. `generators` are those whose scores it reads, `surfaces` those with a tower."""
 
     content_width: int
     generators: tuple[str, ...] = ("co_engaged", "popular")
+    surfaces: tuple[str, ...] = SURFACES
     inner_width: int = 48
     num_heads: int = 4
+    num_layers: int = 1
     hash_rows: int = 8_192
+    num_experts: int = 2
+    expert_width: int = 48
 
 
 def input_names(settings: RankerSettings) -> tuple[str, ...]:
@@ -45,56 +62,63 @@ class HistoryRanker(nn.Module):
     def __init__(self, settings: RankerSettings) -> None:
         super().__init__()
         self.settings = settings
-        width = settings.inner_width
-        num_dense = 4 + 3 * len(settings.generators)
-        self.pin = HashedEmbedding(settings.hash_rows, width)
-        self.content = nn.Linear(settings.content_width, width)
-        self.event_type = nn.Embedding(len(EVENT_TYPES) + 1, width)
-        self.position = nn.Embedding(MAX_HISTORY + 1, width)
-        self.age = nn.Linear(1, width)
-        self.start = nn.Parameter(torch.zeros(width))
-        self.history_norm = nn.LayerNorm(width)
-        self.candidate_norm = nn.LayerNorm(width)
-        self.attention = CandidateAttention(width, settings.num_heads)
-        self.recency_slope = nn.Parameter(torch.tensor(0.05))
-        self.dense_norm = nn.BatchNorm1d(num_dense, affine=False)
-        self.trunk = Mlp(3 * width + num_dense, 2 * width, width, len(HEADS))
+        width, num_dense = settings.inner_width, 5 + 3 * len(settings.generators)
+        self.sequence = SequenceInput(settings.content_width, width, settings.hash_rows)
+        self.dcat = Dcat(DcatSettings(width, settings.num_layers, settings.num_heads, has_recency=True))
+        self.as_candidate = nn.Parameter(torch.zeros(width))  # what tells a candidate from an event
+        self.dense_norm = nn.BatchNorm1d(num_dense, eps=DENSE_EPS, affine=False)
         self.wide = nn.Linear(num_dense, len(HEADS))
-        nn.init.normal_(self.position.weight, std=0.02)
-        nn.init.normal_(self.event_type.weight, std=0.02)
+        self.project = CrossAndDeep(3 * width + num_dense, 2 * width, width, num_crosses=1)
+        self.projected = nn.Sequential(nn.LayerNorm(width), nn.GELU())
+        self.experts = Mmoe(
+            width, settings.expert_width, num_experts=settings.num_experts, num_tasks=1 + len(settings.surfaces)
+        )
+        self.towers = nn.ModuleList(_tower(settings.expert_width) for _ in (ALL, *settings.surfaces))
+        for tower in list(self.towers)[1:]:  # a surface without data adds nothing for ever
+            for parameter in tower.layers[-1].parameters():  # type: ignore[union-attr, index]
+                nn.init.zeros_(parameter)
+        row_S = [1 + settings.surfaces.index(name) if name in settings.surfaces else 0 for name in (ALL, *SURFACES)]
+        self._tower_S = torch.tensor(row_S)
 
     def forward(self, inputs: Mapping[str, Tensor]) -> Tensor:
         """Logits [B, C, H]; `inputs` are those of `input_names` with a leading request axis."""
-        context, bias_BL = self.encode_history(inputs)
-        return self.score_candidates(inputs, context, bias_BL)
+        return self.score_candidates(inputs, [self.encode_history(inputs)])
 
-    def encode_history(self, inputs: Mapping[str, Tensor]) -> tuple[tuple[Tensor, Tensor], Tensor]:
-        """Keys and values per request, and the bias of each position; a learned start event is always there."""
-        type_BL, age_s_BL = inputs["history_event_type"], inputs["history_age_s"]
-        length = type_BL.shape[1]
-        steps_back_L = torch.arange(length - 1, -1, -1)
-        rows_BLD = self.pin(inputs["history_pin"]) + self.content(inputs["history_content"])
-        rows_BLD = rows_BLD + self.event_type(type_BL) + self.position(steps_back_L.clamp(max=MAX_HISTORY))
-        rows_BLD = rows_BLD + self.age(_log_days(age_s_BL)[..., None])
-        start_B1D = self.start.expand(len(type_BL), 1, -1)
-        rows_BLD = self.history_norm(torch.cat([start_B1D, rows_BLD], dim=1))
-        bias_BL = -self.recency_slope.abs() * steps_back_L.expand(len(type_BL), -1)
-        bias_BL = bias_BL.masked_fill(type_BL == 0, torch.finfo(bias_BL.dtype).min)
-        bias_BL = torch.cat([torch.zeros(len(type_BL), 1), bias_BL], dim=1)
-        return self.attention.context(rows_BLD), bias_BL
+    def encode_history(self, inputs: Mapping[str, Tensor]) -> Context:
+        """The context pass, one user per request. It holds until the user's next event, whatever the time."""
+        return self.dcat.context(*self.sequence.history(inputs))
 
-    def score_candidates(self, inputs: Mapping[str, Tensor], context: tuple[Tensor, Tensor], bias_BL: Tensor) -> Tensor:
-        """Logits of the candidates given an encoded history [B, C, H]."""
-        own_BCD = self.pin(inputs["candidate_pin"]) + self.content(inputs["candidate_content"])
-        own_BCD = self.candidate_norm(own_BCD)
-        seen_BCD = self.attention(own_BCD, context, bias_BL)
+    def score_candidates(self, inputs: Mapping[str, Tensor], contexts: Sequence[Context]) -> Tensor:
+        """The crossing pass and all after it, given encoded histories, together one user per request: [B, C, H]."""
+        own_BCD = self.sequence.candidates(inputs)
+        request_N = torch.arange(len(own_BCD)).repeat_interleave(own_BCD.shape[1])
+        seen_BCD = self.dcat.cross((own_BCD + self.as_candidate).flatten(0, 1), request_N, contexts).view_as(own_BCD)
         dense_BCF = self._dense(inputs)
-        features = torch.cat([own_BCD, seen_BCD, own_BCD * seen_BCD, dense_BCF], dim=-1)
-        return torch.as_tensor(self.trunk(features) + self.wide(dense_BCF))
+        projected_BCD = self.project(torch.cat([own_BCD, seen_BCD, own_BCD * seen_BCD, dense_BCF], dim=-1))
+        logit_BCH = self._towers(self.projected(projected_BCD), inputs["surface"]) + self.wide(dense_BCF)
+        return torch.as_tensor(logit_BCH)
+
+    def next_state(self, inputs: Mapping[str, Tensor], contexts: Sequence[Context]) -> Tensor:
+        """The newest event's state [B, D], whose product with a pin's row says how likely that pin comes next."""
+        rows_BLD, length_B = self.sequence.history(inputs)
+        request_B = torch.arange(len(length_B))
+        before = [context.before_newest() for context in contexts]
+        return self.dcat.cross(rows_BLD[request_B, length_B - 1], request_B, before)
+
+    def _towers(self, projected_BCD: Tensor, surface_BC: Tensor) -> Tensor:
+        """The tower of all surfaces, and beside it that of the candidate's surface where it has one."""
+        mixed_BCKV = self.experts(projected_BCD)
+        towers = zip(self.towers, mixed_BCKV.unbind(-2), strict=True)
+        out_BCKH = torch.stack([tower(mixed_BCV) for tower, mixed_BCV in towers], dim=-2)
+        known_BC = torch.where((surface_BC >= 0) & (surface_BC < len(self._tower_S)), surface_BC, 0)
+        is_own_BCK = functional.one_hot(self._tower_S[known_BC], len(self.towers)).bool()
+        is_first_K = torch.arange(len(self.towers)) == 0
+        return ((is_own_BCK | is_first_K).to(out_BCKH.dtype)[..., None] * out_BCKH).sum(-2)
 
     def _dense(self, inputs: Mapping[str, Tensor]) -> Tensor:
         age_s_BC, price_BC = inputs["candidate_age_s"], inputs["candidate_price"]
-        columns = [_log_days(age_s_BC), (age_s_BC >= 0).float()]
+        newest_s_B1 = newest_age_s(inputs["history_age_s"], inputs["history_event_type"] != 0)
+        columns = [torch.log1p(newest_s_B1 / HOUR_S).expand_as(age_s_BC), _log_days(age_s_BC), (age_s_BC >= 0).float()]
         columns += [torch.log1p(price_BC.clamp(min=0)), (price_BC > 0).float()]
         for generator in self.settings.generators:
             score_BC = inputs[score_name(generator)]
@@ -102,11 +126,35 @@ class HistoryRanker(nn.Module):
             value_BC = torch.where(is_returned_BC > 0, score_BC, torch.zeros_like(score_BC)).clamp(-1e3, 1e3)
             columns += [value_BC, torch.sign(value_BC) * torch.log1p(20.0 * value_BC.abs()), is_returned_BC]
         dense_BCF = torch.stack(columns, dim=-1)
-        return torch.as_tensor(self.dense_norm(dense_BCF.flatten(0, 1))).view_as(dense_BCF)
+        normed_BCF = torch.as_tensor(self.dense_norm(dense_BCF.flatten(0, 1))).view_as(dense_BCF)
+        return normed_BCF.clamp(-DENSE_LIMIT, DENSE_LIMIT)
+
+
+def _tower(width: int) -> Mlp:
+    return Mlp(width, width // 2, len(HEADS))
 
 
 def _log_days(age_s: Tensor) -> Tensor:
     return torch.log1p(age_s.clamp(min=0) / DAY_S)
+
+
+def for_surface(model: HistoryRanker, surface: str) -> HistoryRanker:
+    """The same scores on `surface`, with the towers of all and of that surface alone: one checkpoint of a run for all.
+
+    Raises: ValueError when the model has no tower for it.
+    """
+    if surface not in model.settings.surfaces:
+        raise ValueError(f"no tower for surface {surface!r}, only for {', '.join(model.settings.surfaces)}")
+    settings = replace(model.settings, surfaces=(surface,))
+    only, kept = HistoryRanker(settings), (0, 1 + model.settings.surfaces.index(surface))
+    weights = {name: value for name, value in model.state_dict().items() if not name.startswith("towers.")}
+    gates_KED = weights["experts.gates.weight"].view(len(model.towers), settings.num_experts, -1)
+    weights["experts.gates.weight"] = gates_KED[list(kept)].flatten(0, 1)
+    for place, number in enumerate(kept):
+        tower = model.towers[number].state_dict()
+        weights |= {f"towers.{place}.{name}": value for name, value in tower.items()}
+    only.load_state_dict(weights)
+    return only.eval()
 
 
 def signature(settings: RankerSettings) -> Signature:
@@ -123,4 +171,4 @@ def signature(settings: RankerSettings) -> Signature:
 def from_settings(settings: Mapping[str, Any]) -> HistoryRanker:
     """An untrained model of these settings."""
     values = dict(settings)
-    return HistoryRanker(RankerSettings(**{**values, "generators": tuple(values["generators"])}))
+    return HistoryRanker(RankerSettings(**values | {name: tuple(values[name]) for name in ("generators", "surfaces")}))

@@ -7,6 +7,7 @@ from protos.ranker.v1 import ranker_pb2 as pb
 from protos.ranker.v1.ranker_pb2_grpc import ScoringServiceServicer
 from protos.tensors import numpy_to_tensor, tensor_to_numpy
 from services.ranker.app.score import Score
+from services.ranker.domain.hosted_model import ScoreAsk
 
 
 class ScoringServer(ScoringServiceServicer):
@@ -22,7 +23,8 @@ class ScoringServer(ScoringServiceServicer):
     async def Score(self, request: pb.ScoreRequest, context: Any) -> pb.ScoreResponse:  # noqa: ARG002
         """Scores prepared tensors with one model."""
         tensors = {name: tensor_to_numpy(tensor) for name, tensor in request.inputs.items()}
-        scored = await self._score(request.model, tensors, request.model_version)
+        ask = ScoreAsk(tensors, request.user_id, request.sequence_version)
+        scored = await self._score(request.model, ask, request.model_version)
         for name in scored.answer.defaulted_inputs:
             self._defaulted.labels(name).inc()
         self._not_finite.inc(scored.answer.num_not_finite)

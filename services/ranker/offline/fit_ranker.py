@@ -2,11 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
+from modeling.arrays import AnyArray
 from modeling.training import Progress, TrainingPlan, seed_everything, silent
 from modeling.training_data import TrainingData
-from services.ranker.domain.history_ranker import HistoryRanker, RankerSettings
+from services.ranker.domain.history_ranker import HistoryRanker, RankerSettings, for_surface
 from services.ranker.offline.calibrating import Calibrated, calibrate
 from services.ranker.offline.evaluate import evaluate_order, golden_request, held_out_examples
 from services.ranker.offline.examples import Requests
@@ -22,10 +24,24 @@ __all__ = ["FittedRanker", "RankerPlan", "fit_ranker"]
 
 @dataclass(frozen=True)
 class FittedRanker:
-    """The files of a bundle and what was measured."""
+    """A calibrated model, what was measured, and the files of its bundle."""
 
-    files: Mapping[str, bytes]
+    model: HistoryRanker
+    calibrated: Calibrated
+    golden: Mapping[str, AnyArray]
     evaluation: Mapping[str, Any]
+
+    @cached_property
+    def files(self) -> Mapping[str, bytes]:
+        """The bundle for all surfaces."""
+        return self._files_of(self.model)
+
+    def files_by_surface(self) -> dict[str, Mapping[str, bytes]]:
+        """A bundle per surface with the towers of all and of that surface alone."""
+        return {name: self._files_of(for_surface(self.model, name)) for name in self.model.settings.surfaces}
+
+    def _files_of(self, model: HistoryRanker) -> Mapping[str, bytes]:
+        return ranker_files(model, self.calibrated.platt, self.golden, self.evaluation, self.calibrated.measured)
 
 
 def fit_ranker(data: TrainingData, plan: RankerPlan, *, progress: Progress = silent) -> FittedRanker:
@@ -47,8 +63,7 @@ def fit_ranker(data: TrainingData, plan: RankerPlan, *, progress: Progress = sil
         "calibration": calibrated.errors,
         "num_requests": len(material.used),
     }
-    files = ranker_files(model, calibrated.platt, golden_request(tensors), evaluation, calibrated.measured)
-    return FittedRanker(files, evaluation)
+    return FittedRanker(model, calibrated, golden_request(tensors), evaluation)
 
 
 def fit_model(material: Material, plan: RankerPlan, progress: Progress = silent) -> HistoryRanker:

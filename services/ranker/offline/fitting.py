@@ -12,8 +12,10 @@ from modeling.arrays import AnyArray, Ints
 from modeling.interactions import Interactions
 from modeling.training import Progress, TrainingPlan, seed_everything, silent, train
 from services.ranker.domain.features import EVENT_TYPE_ROW, UNKNOWN_AGE_S, score_name
-from services.ranker.domain.history_ranker import RankerSettings
+from services.ranker.domain.history_ranker import HistoryRanker, RankerSettings
+from services.ranker.offline import next_action
 from services.ranker.offline.examples import PADDING, Requests
+from services.ranker.offline.next_action import NextAction
 from services.ranker.offline.pin_columns import PinColumns
 
 LISTWISE_WEIGHT = 1.0
@@ -57,13 +59,22 @@ class RequestTensors:
 def fit(
     model: nn.Module, requests: Requests, tensors: RequestTensors, plan: TrainingPlan, progress: Progress = silent
 ) -> None:
-    """Train in place: cross entropy of every head, plus a listwise softmax over the candidates of a request."""
+    """Train in place: cross entropy of every head, plus a listwise softmax over the candidates of a request.
+
+    The ranker also learns to foresee the next action.
+    """
     seed_everything(plan.seed)
     label_RCH, is_real_RC = torch.from_numpy(requests.label_RCH), torch.from_numpy(requests.pin_RC != PADDING)
+    foresight = NextAction(requests)
 
     def loss(row_B: Ints) -> Tensor:
-        rows = torch.from_numpy(row_B)
-        return ranking_loss(model(tensors.inputs(row_B)), label_RCH[rows], is_real_RC[rows])
+        rows, inputs = torch.from_numpy(row_B), tensors.inputs(row_B)
+        if not isinstance(model, HistoryRanker):
+            return ranking_loss(model(inputs), label_RCH[rows], is_real_RC[rows])
+        contexts = [model.encode_history(inputs)]
+        ranked = ranking_loss(model.score_candidates(inputs, contexts), label_RCH[rows], is_real_RC[rows])
+        foreseen = foresight.loss(model, model.next_state(inputs, contexts), inputs, row_B)
+        return ranked + next_action.WEIGHT * foreseen
 
     train(model, len(requests), loss, plan, phase="ranker", progress=progress)
 

@@ -19,7 +19,7 @@ from chassis.errors import CorkboardError, Corrupt, NotFound
 from modeling.arrays import Doubles, Floats
 from sequences.definitions import bundle
 from services.ranker.domain.features import GENERATORS, score_name
-from services.ranker.domain.hosted_model import HostedModel
+from services.ranker.domain.hosted_model import HostedModel, ScoreAsk
 from services.ranker.domain.preprocess import build_tensors
 from services.ranker.domain.ranking import PinFeatures, RankCandidate, SequenceEvent
 from services.ranker.domain.utility import DEFAULT_WEIGHTS, utility
@@ -82,7 +82,7 @@ def _heads(
     features: Mapping[str, PinFeatures],
     now_ms: int,
 ) -> dict[str, Floats]:
-    answer = model.answer(build_tensors(candidates, events, features, now_ms))
+    answer = model.answer(ScoreAsk(build_tensors(candidates, events, features, now_ms)))
     return dict(sorted(answer.probability_by_head.items()))
 
 

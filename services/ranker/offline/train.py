@@ -32,10 +32,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     plan = RankerPlan(max_requests=options.max_requests, num_epochs=options.num_epochs, seed=options.seed)
     fitted = fit_ranker(data, plan, progress=silent if options.json else tell)
     inputs = {"dataset": data.name, "seed": str(options.seed)}
-    release = write_bundle(BundleStore(options.bundles_uri), NAME, fitted.files, inputs, RELEASED_BY)
+    files = {options.name: fitted.files}
+    if options.per_surface:
+        files |= {f"{options.name}-{surface}": each for surface, each in fitted.files_by_surface().items()}
+    store = BundleStore(options.bundles_uri)
+    releases = [write_bundle(store, name, each, inputs, RELEASED_BY) for name, each in files.items()]
     if options.release:
-        asyncio.run(announce(offline_bus(options.kafka_bootstrap, "ranker-offline"), [release]))
-    sys.stdout.write(_report(options, release, fitted, time.monotonic() - started_s) + "\n")
+        asyncio.run(announce(offline_bus(options.kafka_bootstrap, "ranker-offline"), releases))
+    sys.stdout.write(_report(options, releases, fitted, time.monotonic() - started_s) + "\n")
     return 0
 
 
@@ -44,6 +48,12 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="services.ranker.offline.train", description=__doc__)
     parser.add_argument("--dataset", required=True, help="directory of a dataset bundle")
     parser.add_argument("--bundles-uri", default=".corkboard/bundles", help="where the bundle is written")
+    parser.add_argument("--name", default=NAME, help="name of the bundle, another one for a variant on trial")
+    parser.add_argument(
+        "--per-surface",
+        action="store_true",
+        help="also write NAME-SURFACE, with that surface's tower alone",
+    )
     parser.add_argument("--release", action="store_true", help="announce the bundle")
     parser.add_argument("--kafka-bootstrap", default="127.0.0.1:7092", help="host:port list, for --release")
     parser.add_argument("--seed", type=int, default=RankerPlan.seed)
@@ -59,18 +69,19 @@ def tell(phase: str, step: int, loss: float) -> None:
     sys.stderr.write(f"{phase}: epoch {step}, loss {loss:.4f}\n")
 
 
-def _report(options: Any, release: Release, fitted: FittedRanker, duration_s: float) -> str:
+def _report(options: Any, releases: Sequence[Release], fitted: FittedRanker, duration_s: float) -> str:
     if options.json:
         return json.dumps(
             {
-                "versions": {NAME: release.version},
+                "versions": {release.name: release.version for release in releases},
                 "is_released": options.release,
                 "evaluation": fitted.evaluation,
                 "duration_s": round(duration_s, 2),
             }
         )
     tables = [as_table(fitted.evaluation[part]) for part in ("leave_last_out", "heads") if fitted.evaluation[part]]
-    return "\n".join([*tables, f"{NAME} {release.version}", f"{duration_s:.1f} s"])
+    versions = [f"{release.name} {release.version}" for release in releases]
+    return "\n".join([*tables, *versions, f"{duration_s:.1f} s"])
 
 
 if __name__ == "__main__":

@@ -14,8 +14,8 @@ from protos.ranker.v1.ranker_pb2_grpc import ScoringServiceServicer, add_Scoring
 from protos.tensors import numpy_to_tensor
 from services.ranker.domain.features import FEATURES, prepare
 from services.ranker.domain.history_ranker import HistoryRanker, RankerSettings, input_names
+from services.ranker.offline.calibrating import Calibrated
 from services.ranker.offline.fit_ranker import FittedRanker
-from services.ranker.outbound.bundle_model_files import ranker_files
 from services.ranker.tests.world import WIDTH
 
 
@@ -65,4 +65,4 @@ def untrained(*generators: str, seed: int = 5) -> FittedRanker:
         "history_event_type": np.asarray([1, 2]),
     }
     golden = prepare(given, [name for name in FEATURES if name in input_names(model.settings)], 2, 3, WIDTH).tensors
-    return FittedRanker(ranker_files(model, {}, golden, {}), {})
+    return FittedRanker(model, Calibrated({}, {}), golden, {})

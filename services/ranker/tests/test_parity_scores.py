@@ -7,6 +7,7 @@ import numpy as np
 import pyarrow as pa
 
 from chassis.bundles import BundleStore
+from services.ranker.domain.hosted_model import ScoreAsk
 from services.ranker.domain.preprocess import build_tensors
 from services.ranker.domain.utility import DEFAULT_WEIGHTS, utility
 from services.ranker.offline.fit_ranker import FittedRanker
@@ -57,5 +58,5 @@ def test_each_side_is_scored_as_the_leaf_scores_its_history(fitted: FittedRanker
         replace(each, score_by_generator=retrieval[rank % len(retrieval)])
         for rank, each in enumerate(candidates(range(NUM_CANDIDATES)))
     ]
-    answer = model.answer(build_tensors(ranked, events, features, NOW_MS))
+    answer = model.answer(ScoreAsk(build_tensors(ranked, events, features, NOW_MS)))
     assert np.allclose(found["utility_new"][other], utility(answer.probability_by_head, DEFAULT_WEIGHTS))
