@@ -1,0 +1,28 @@
+{{/* Everything a service is deployed as. A service's chart includes this and nothing else. */}}
+{{- define "corkboard.all" -}}
+{{ include "corkboard.serviceAccount" . }}
+---
+{{ include "corkboard.configMap" . }}
+---
+{{ include "corkboard.deployment" . }}
+---
+{{ include "corkboard.service" . }}
+---
+{{ include "corkboard.disruptionBudget" . }}
+---
+{{ include "corkboard.networkPolicy" . }}
+{{- if .Values.autoscaling.enabled }}
+---
+{{ include "corkboard.autoscaler" . }}
+{{- end }}
+{{- if .Values.persistence.enabled }}
+---
+{{ include "corkboard.claim" . }}
+{{- end }}
+{{- if .Values.global.monitoring }}
+---
+{{ include "corkboard.serviceMonitor" . }}
+{{- end }}
+---
+{{ include "corkboard.test" . }}
+{{- end -}}

