@@ -14,7 +14,7 @@ from corkboard.commands import (
     data,
     definitions,
     doctor,
-    evaluate,
+    evaluate_ranker,
     feeds,
     lake,
     load,
@@ -67,7 +67,7 @@ def build() -> typer.Typer:
     app.add_typer(data.importer, name="import")
     app.add_typer(train_cg.app, name="train")
     app.add_typer(chaos.app, name="chaos")
-    app.add_typer(evaluate.app, name="evaluate")
+    app.add_typer(evaluate_ranker.app, name="evaluate")
     app.add_typer(calibrate.calibrate, name="calibrate")
     app.add_typer(definitions.app, name="definitions")
     app.add_typer(lake.app, name="lake")

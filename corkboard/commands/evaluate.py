@@ -18,7 +18,7 @@ from corkboard.commands.evaluation_chart import chart
 from corkboard.commands.output import Json, Output, table
 from corkboard.local.home import Home
 
-__all__ = ["app", "cg"]
+__all__ = ["app", "cg", "evaluation_data", "evaluation_job"]
 
 RECALLS = ("recall@10", "recall@100", "recall@1000")
 MOVIELENS_FILE = "ml-100k.inter"
@@ -51,14 +51,14 @@ def cg(
         raise Invalid(f"--picture is {picture.name}; a picture is an SVG: end its name in .svg", field="picture")
     output = Output(json_)
     options = ["--num-seeds", str(seeds), *(["--version-skew"] if version_skew else [])]
-    reports = [_job(output, [*data, *options]) for data in _data(movielens, dataset)]
+    reports = [evaluation_job(output, JOB, [*data, *options]) for data in evaluation_data(movielens, dataset)]
     if picture is not None:
         picture.write_text("".join(_pictures(reports)))
         output.say(f"wrote {picture}")
     output.result(reports, lambda: Group(*(drawn for report in reports for drawn in _tables(report))))
 
 
-def _data(movielens: Path | None, dataset: str) -> list[list[str]]:
+def evaluation_data(movielens: Path | None, dataset: str) -> list[list[str]]:
     """What to evaluate on, as arguments of the job. Raises: NotFound when there is nothing."""
     found: list[list[str]] = []
     store = BundleStore(str(Home.from_environment().bundles))
@@ -78,16 +78,16 @@ def _data(movielens: Path | None, dataset: str) -> list[list[str]]:
     return found
 
 
-def _job(output: Output, arguments: Sequence[str]) -> dict[str, Any]:
+def evaluation_job(output: Output, job: str, arguments: Sequence[str]) -> dict[str, Any]:
     """Run the offline job in a process of its own; its steps move a bar. Raises: Unavailable with its last words."""
-    argv = [sys.executable, "-m", JOB, *arguments, "--json", "--steps"]
-    with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as job:  # noqa: S603
-        if job.stdout is None or job.stderr is None:
+    argv = [sys.executable, "-m", job, *arguments, "--json", "--steps"]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as child:  # noqa: S603
+        if child.stdout is None or child.stderr is None:
             raise Unavailable("the evaluation has no pipes to read from")
-        said = list(_bar(output, f"evaluating {Path(arguments[1]).name}", job.stderr))
-        result = job.stdout.read()
-    if job.returncode != 0:
-        raise Unavailable(f"the evaluation failed with code {job.returncode}\n{''.join(said)[-2_000:]}")
+        said = list(_bar(output, f"evaluating {Path(arguments[1]).name}", child.stderr))
+        result = child.stdout.read()
+    if child.returncode != 0:
+        raise Unavailable(f"the evaluation failed with code {child.returncode}\n{''.join(said)[-2_000:]}")
     report: dict[str, Any] = json.loads(result)
     return report
 

@@ -46,7 +46,7 @@ def movielens(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_reports_are_drawn_as_tables_and_as_one_valid_picture(
     report: dict[str, object], movielens: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(evaluate, "_job", lambda *_: report)
+    monkeypatch.setattr(evaluate, "evaluation_job", lambda *_: report)
     picture = movielens / "recall.svg"
     arguments = ["cg", "--movielens", str(movielens), "--picture", str(picture)]
     done = CliRunner().invoke(evaluate.app, arguments, catch_exceptions=False)
@@ -57,8 +57,9 @@ def test_reports_are_drawn_as_tables_and_as_one_valid_picture(
 
 
 def test_the_job_runs_and_its_report_is_returned(movielens: Path) -> None:
-    report = evaluate._job(
+    report = evaluate.evaluation_job(
         Output(is_json=True),
+        evaluate.JOB,
         ["--movielens", str(movielens / "ml-100k.inter"), "--models", "two_tower", "--num-seeds", "1"],
     )
     assert report["models"].keys() >= {"popularity", "ease_recency", "two_tower"}

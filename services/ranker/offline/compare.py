@@ -4,6 +4,7 @@ Shapes: S seeds, U users, R requests, C candidates, H heads.
 """
 
 import argparse
+import itertools
 import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -121,12 +122,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Train everything anew for each seed, print. Returns the exit status."""
     options = _parse(arguments)
     torch.set_num_threads(1)
+    total = options.num_seeds * options.num_epochs * (1 + len(BASELINES))
+    progress = _steps(total) if options.steps else silent if options.json else tell
     data = open_training_data(Path(options.dataset)) if options.dataset else movielens(Path(options.movielens))
     plan = RankerPlan(max_requests=options.max_requests, num_epochs=options.num_epochs)
     seeds = range(RankerPlan.seed, RankerPlan.seed + options.num_seeds)
-    report = compare(data, plan, seeds, silent if options.json else tell)
+    report = compare(data, plan, seeds, progress)
     sys.stdout.write((json.dumps(report) if options.json else as_lines(report)) + "\n")
     return 0
+
+
+def _steps(total: int) -> Progress:
+    """One line per epoch of any model."""
+    done = itertools.count(1)
+
+    def step(phase: str, epoch: int, loss: float) -> None:  # noqa: ARG001 - a bar has one number
+        sys.stderr.write(json.dumps({"done": next(done), "total": total}) + "\n")
+        sys.stderr.flush()
+
+    return step
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -136,6 +150,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--num-seeds", type=int, default=3)
     parser.add_argument("--max-requests", type=int, default=RankerPlan.max_requests)
     parser.add_argument("--num-epochs", type=int, default=RankerPlan.num_epochs)
+    parser.add_argument("--steps", action="store_true", help="each epoch as a JSON line on stderr, for a bar")
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of tables")
     options = parser.parse_args(arguments)
     if not options.dataset and not Path(options.movielens).is_file():
