@@ -79,7 +79,17 @@ def test_every_pin_is_whole(pins: list[pins_pb2.Pin]) -> None:
         assert urlsplit(pin.link).scheme == "https" and pin.image.startswith(b"\x89PNG")
         vector = np.frombuffer(pin.given_vector.data, "<f4")
         assert vector.shape == (DIMENSION,) and np.linalg.norm(vector) == pytest.approx(1.0, abs=1e-5)
-        assert NOW_MS - SIZE.num_days * DAY_MS <= pin.created_time_ms <= NOW_MS
+        assert pin.created_time_ms <= NOW_MS
+
+
+def test_what_is_shown_exists_by_then_and_half_was_there_when_the_past_began(
+    pins: list[pins_pb2.Pin], past: list[Session]
+) -> None:
+    created_ms = {pin.pin_id: pin.created_time_ms for pin in pins}
+    for session in past:
+        assert all(created_ms[each.pin_id] <= session.feed.served_time_ms for each in session.feed.candidates)
+    began_ms = NOW_MS - SIZE.num_days * DAY_MS
+    assert 0.4 < np.mean([pin.created_time_ms < began_ms for pin in pins]) < 0.6
 
 
 def test_awkward_pins_are_there_in_their_share(pins: list[pins_pb2.Pin]) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from corkboard.world.pins import pin_id
+from corkboard.world.pins import pin_ages_ms, pin_id
 from corkboard.world.reactions import ACTIONS, Shown, reactions
 from corkboard.world.shopping import Shop, make_shop
 from corkboard.world.truth import DAY_MS, LIKING_SCALE, Truth, WorldSize
@@ -39,6 +39,12 @@ class _World:
     truth: Truth
     shop: Shop
     popularity_P: npt.NDArray[np.float64]
+    age_ms_P: npt.NDArray[np.float64]
+    now_ms: int
+
+    def is_there_P(self, time_ms: int) -> npt.NDArray[np.bool_]:
+        """Which pins had been created by then."""
+        return self.now_ms - self.age_ms_P <= time_ms
 
 
 @dataclass(frozen=True)
@@ -58,7 +64,9 @@ def person_id(index: int) -> str:
 def make_past(size: WorldSize, truth: Truth, now_ms: int) -> Iterator[Session]:
     """All sessions in time order; the last one ends a few minutes before `now_ms`."""
     random = np.random.default_rng(size.seed + 2)
-    world = _World(size, truth, make_shop(size, truth), random.pareto(1.3, size.num_pins) + 0.2)
+    world = _World(
+        size, truth, make_shop(size, truth), random.pareto(1.3, size.num_pins) + 0.2, pin_ages_ms(size), now_ms
+    )
     num_sessions = size.num_people * size.num_sessions_per_person
     ages_ms = np.sort(random.random(num_sessions) * size.num_days * DAY_MS)[::-1] + 300_000
     people = random.permutation(np.arange(num_sessions) % size.num_people)
@@ -117,7 +125,7 @@ def _old_recommender(random: np.random.Generator, world: _World, visit: _Visit) 
     """A mediocre feed: half by a noisy guess of taste, half by popularity and chance; so logs have both labels."""
     ads = _old_ads_server(random, world, visit)
     k = world.size.num_pins_per_session - len(ads)
-    weight_P = world.popularity_P * (world.shop.advertiser_P < 0)
+    weight_P = world.popularity_P * (world.shop.advertiser_P < 0) * world.is_there_P(visit.start_ms)
     num_shortlisted = min(SHORTLIST, int((weight_P > 0).sum()))
     shortlist = random.choice(len(weight_P), num_shortlisted, p=weight_P / weight_P.sum(), replace=False)
     guess = world.truth.affinity(visit.person, shortlist, visit.share) + random.normal(0, 0.3, len(shortlist))
@@ -128,7 +136,8 @@ def _old_recommender(random: np.random.Generator, world: _World, visit: _Visit) 
 
 def _old_ads_server(random: np.random.Generator, world: _World, visit: _Visit) -> Ints:
     """Half by a noisy guess of what the person wants, half by chance."""
-    ads, k = world.shop.ads, world.size.num_ads_per_session
+    is_there_P, k = world.is_there_P(visit.start_ms), world.size.num_ads_per_session
+    ads = world.shop.ads[is_there_P[world.shop.ads]]
     shortlist = random.choice(ads, min(ADS_SHORTLIST, len(ads)), replace=False) if len(ads) else ads
     guess = world.shop.wanting(visit.person, shortlist) + random.normal(0, AD_NOISE, len(shortlist))
     best = shortlist[np.argsort(-guess)[: (k + 1) // 2]]
