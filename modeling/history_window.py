@@ -23,6 +23,10 @@ class HistoryWindow:
     def is_real(self) -> Bools:
         return self.pin_BL >= 0
 
+    def take(self, row_K: Ints) -> "HistoryWindow":
+        """Only these rows."""
+        return HistoryWindow(self.pin_BL[row_K], self.type_BL[row_K], self.time_ms_BL[row_K])
+
 
 def windows_before(interactions: Interactions, event_B: Ints, length: int, user_B: Ints | None = None) -> HistoryWindow:
     """The `length` events before each event number, of the event's own user or of `user_B`.

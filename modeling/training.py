@@ -20,7 +20,11 @@ B = TypeVar("B")
 
 @dataclass(frozen=True)
 class TrainingPlan:
-    """How long and how fast to train; `patience` counts epochs without a better validation score, 0 = never stop."""
+    """How long and how fast to train; `patience` counts epochs without a better validation score, 0 = never stop.
+
+    Parameters whose name begins with a key of `rate_shares` learn at that share of the learning rate: what has learnt
+    already is changed with care.
+    """
 
     num_epochs: int
     batch_size: int
@@ -29,6 +33,7 @@ class TrainingPlan:
     seed: int = 17
     max_grad_norm: float = 1.0
     patience: int = 0
+    rate_shares: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -120,9 +125,10 @@ class _Run:
         self.around, self._model, self._plan = around, model, plan
         self.stop = EarlyStop(plan.patience)
         self._num_steps = max(1, plan.num_epochs * num_batches)
-        self._optimizer = torch.optim.AdamW(model.parameters(), plan.learning_rate, weight_decay=plan.weight_decay)
+        groups = _by_rate(model, plan)
+        self._optimizer = torch.optim.AdamW(groups, plan.learning_rate, weight_decay=plan.weight_decay)
         self._schedule = torch.optim.lr_scheduler.OneCycleLR(
-            self._optimizer, plan.learning_rate, self._num_steps + 1, pct_start=0.1
+            self._optimizer, [group["lr"] for group in groups], self._num_steps + 1, pct_start=0.1
         )
         self.epoch = self._steps_done = 0
         self.means: list[float] = []
@@ -179,3 +185,12 @@ class _Run:
         """From a checkpoint."""
         self.epoch, self._steps_done = int(state["epoch"]), int(state["steps_done"])
         self.means, self._losses = list(state["means"]), list(state["losses"])
+
+
+def _by_rate(model: nn.Module, plan: TrainingPlan) -> list[dict[str, Any]]:
+    """The parameters in groups of one learning rate."""
+    groups: dict[float, list[nn.Parameter]] = {}
+    for name, parameter in model.named_parameters():
+        shares = [share for prefix, share in plan.rate_shares.items() if name.startswith(prefix)]
+        groups.setdefault(shares[0] if shares else 1.0, []).append(parameter)
+    return [{"params": group, "lr": plan.learning_rate * share} for share, group in groups.items()]

@@ -3,7 +3,7 @@
 Shapes: P pins, W content width.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from modeling.arrays import Floats, Ints
 from modeling.interactions import History
+from sequences.request_batch import RequestBatch
 
 DEFAULT_WIDTH = 64  # content width when no pin has a vector
 
@@ -42,20 +43,21 @@ class PinTable:
 
 @dataclass(frozen=True)
 class TrainingData:
-    """Histories, pins and what was served (None when nothing was)."""
+    """Histories, pins and, when anything was served, a reader of training rows: each call reads them from the start."""
 
     name: str
     histories: tuple[History, ...]
     pins: PinTable
-    served: pa.Table | None
+    served: Callable[[], Iterable[RequestBatch]] | None
 
 
-def from_tables(name: str, histories: pa.Table, pins: pa.Table, served: pa.Table | None) -> TrainingData:
+def from_tables(
+    name: str, histories: pa.Table, pins: pa.Table, served: Callable[[], Iterable[RequestBatch]] | None
+) -> TrainingData:
     """The same from Arrow tables with a dataset's columns."""
     columns = ("user_id", "pin_ids", "event_types", "event_times_ms")
     rows = zip(*(histories.column(column).to_pylist() for column in columns), strict=True)
-    has_served = served is not None and served.num_rows > 0
-    return TrainingData(name, tuple(History(*row) for row in rows), _pin_table(pins), served if has_served else None)
+    return TrainingData(name, tuple(History(*row) for row in rows), _pin_table(pins), served)
 
 
 def _pin_table(pins: pa.Table) -> PinTable:

@@ -44,6 +44,7 @@ class RankerSettings:
     hash_rows: int = 8_192
     num_experts: int = 2
     expert_width: int = 48
+    dropout: float = 0.2
 
 
 def input_names(settings: RankerSettings) -> tuple[str, ...]:
@@ -62,9 +63,11 @@ class HistoryRanker(nn.Module):
     def __init__(self, settings: RankerSettings) -> None:
         super().__init__()
         self.settings = settings
-        width, num_dense = settings.inner_width, 5 + 3 * len(settings.generators)
+        width, num_dense = settings.inner_width, 6 + 3 * len(settings.generators)
         self.sequence = SequenceInput(settings.content_width, width, settings.hash_rows)
-        self.dcat = Dcat(DcatSettings(width, settings.num_layers, settings.num_heads, has_recency=True))
+        self.dcat = Dcat(
+            DcatSettings(width, settings.num_layers, settings.num_heads, settings.dropout, has_recency=True)
+        )
         self.as_candidate = nn.Parameter(torch.zeros(width))  # what tells a candidate from an event
         self.dense_norm = nn.BatchNorm1d(num_dense, eps=DENSE_EPS, affine=False)
         self.wide = nn.Linear(num_dense, len(HEADS))
@@ -93,10 +96,21 @@ class HistoryRanker(nn.Module):
         own_BCD = self.sequence.candidates(inputs)
         request_N = torch.arange(len(own_BCD)).repeat_interleave(own_BCD.shape[1])
         seen_BCD = self.dcat.cross((own_BCD + self.as_candidate).flatten(0, 1), request_N, contexts).view_as(own_BCD)
-        dense_BCF = self._dense(inputs)
+        foreseen_BC = (own_BCD @ self.next_state(inputs, contexts)[..., None]).squeeze(-1) / own_BCD.shape[-1] ** 0.5
+        dense_BCF = self._dense(inputs, foreseen_BC)
         projected_BCD = self.project(torch.cat([own_BCD, seen_BCD, own_BCD * seen_BCD, dense_BCF], dim=-1))
         logit_BCH = self._towers(self.projected(projected_BCD), inputs["surface"]) + self.wide(dense_BCF)
         return torch.as_tensor(logit_BCH)
+
+    def event_states(self, inputs: Mapping[str, Tensor]) -> Tensor:
+        """The state of every event given those before it [B, L, D]; rows of padding mean nothing. For training."""
+        rows_BLD, _ = self.sequence.history(inputs)
+        place_BL = (inputs["history_event_type"] != 0).cumsum(dim=1)  # the start event is at 0
+        return torch.take_along_dim(self.dcat.states(rows_BLD), place_BL[..., None], dim=1)
+
+    def pin_rows(self, hash_K: Tensor, content_KW: Tensor) -> Tensor:
+        """Pins as candidates [K, D]."""
+        return self.sequence.pins(hash_K, content_KW)
 
     def next_state(self, inputs: Mapping[str, Tensor], contexts: Sequence[Context]) -> Tensor:
         """The newest event's state [B, D], whose product with a pin's row says how likely that pin comes next."""
@@ -115,10 +129,15 @@ class HistoryRanker(nn.Module):
         is_first_K = torch.arange(len(self.towers)) == 0
         return ((is_own_BCK | is_first_K).to(out_BCKH.dtype)[..., None] * out_BCKH).sum(-2)
 
-    def _dense(self, inputs: Mapping[str, Tensor]) -> Tensor:
+    def _dense(self, inputs: Mapping[str, Tensor], foreseen_BC: Tensor) -> Tensor:
         age_s_BC, price_BC = inputs["candidate_age_s"], inputs["candidate_price"]
         newest_s_B1 = newest_age_s(inputs["history_age_s"], inputs["history_event_type"] != 0)
-        columns = [torch.log1p(newest_s_B1 / HOUR_S).expand_as(age_s_BC), _log_days(age_s_BC), (age_s_BC >= 0).float()]
+        columns = [
+            foreseen_BC,
+            torch.log1p(newest_s_B1 / HOUR_S).expand_as(age_s_BC),
+            _log_days(age_s_BC),
+            (age_s_BC >= 0).float(),
+        ]
         columns += [torch.log1p(price_BC.clamp(min=0)), (price_BC > 0).float()]
         for generator in self.settings.generators:
             score_BC = inputs[score_name(generator)]

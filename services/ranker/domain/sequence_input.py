@@ -14,6 +14,7 @@ from modeling.dcat.engine import left_aligned
 from modeling.layers import HashedEmbedding
 from services.ranker.domain.features import EVENT_TYPES
 
+MINUTE_S = 60.0
 HOUR_S = 3_600.0
 DAY_S = 86_400.0
 RANDOM_ID_SHARE = 0.1  # of the training candidates: what a model does with an id that it never saw must be learnt too
@@ -57,7 +58,7 @@ class SequenceInput(nn.Module):
         type_BL, age_s_BL = inputs["history_event_type"], inputs["history_age_s"]
         is_event_BL = type_BL != 0
         rows_BLD = self.pin(inputs["history_pin"]) + self.content(inputs["history_content"])
-        rows_BLD = rows_BLD + self.event_type(type_BL) + self.times(_times(age_s_BL, is_event_BL))
+        rows_BLD = rows_BLD + self.event_type(type_BL) + self.times(_gaps(age_s_BL))
         start_B1D = self.start.expand(len(type_BL), 1, -1)
         rows_BLD = self.history_norm(torch.cat([start_B1D, rows_BLD], dim=1))
         is_start_B1 = torch.ones(len(type_BL), 1, dtype=torch.bool)
@@ -79,8 +80,7 @@ def newest_age_s(age_s_BL: Tensor, is_event_BL: Tensor) -> Tensor:
     return torch.where(least_B1.isinf(), torch.zeros_like(least_B1), least_B1).clamp(min=0)
 
 
-def _times(age_s_BL: Tensor, is_event_BL: Tensor) -> Tensor:
-    """log(1 + days before the newest event) and log(1 + hours since the event before) [B, L, 2]; 0 at padding."""
-    before_s_BL = torch.where(is_event_BL, age_s_BL - newest_age_s(age_s_BL, is_event_BL), 0.0).clamp(min=0)
+def _gaps(age_s_BL: Tensor) -> Tensor:
+    """Time since the event before on two scales, log(1 + minutes) and log(1 + days) [B, L, 2]; 0 for the first."""
     gap_s_BL = torch.cat([torch.zeros_like(age_s_BL[:, :1]), age_s_BL[:, :-1] - age_s_BL[:, 1:]], dim=1).clamp(min=0)
-    return torch.stack([torch.log1p(before_s_BL / DAY_S), torch.log1p(gap_s_BL / HOUR_S)], dim=-1)
+    return torch.stack([torch.log1p(gap_s_BL / MINUTE_S), torch.log1p(gap_s_BL / DAY_S)], dim=-1)

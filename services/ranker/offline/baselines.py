@@ -60,22 +60,33 @@ class DeepFm(nn.Module):
 
 
 class SasRec(nn.Module):
-    """Kang and McAuley 2018: the last state of a causal Transformer times the candidate's row, a line per head."""
+    """Kang and McAuley 2018: the last state of a causal Transformer times the candidate's row, a line per head.
+
+    It learns to foresee, as it is meant to, before the lines are fitted.
+    """
 
     def __init__(self, content_width: int) -> None:
         super().__init__()
         self.pin, self.content = HashedEmbedding(HASH_ROWS, WIDTH), nn.Linear(content_width, WIDTH, bias=False)
         self.transformer = HistoryTransformer(WIDTH, num_layers=2, num_heads=2, max_length=256, dropout=0.2)
-        self.bias = HashedEmbedding(HASH_ROWS, 2)
+        self.norm = nn.LayerNorm(WIDTH)
         self.scale, self.offset = nn.Parameter(torch.ones(len(HEADS))), nn.Parameter(torch.zeros(len(HEADS)))
 
     def forward(self, inputs: Mapping[str, Tensor]) -> Tensor:
         """[B, C, H]."""
-        rows_BLD = self.pin(inputs["history_pin"]) + self.content(inputs["history_content"])
-        state_BD = self.transformer(rows_BLD, inputs["history_event_type"] > 0)[:, -1]
-        candidate_BCD = self.pin(inputs["candidate_pin"]) + self.content(inputs["candidate_content"])
-        score_BC = (candidate_BCD @ state_BD[..., None]).squeeze(-1) + self.bias(inputs["candidate_pin"]).sum(-1)
+        state_BD = self.event_states(inputs)[:, -1]
+        candidate_BCD = self.pin_rows(inputs["candidate_pin"], inputs["candidate_content"])
+        score_BC = (candidate_BCD @ state_BD[..., None]).squeeze(-1) / WIDTH**0.5
         return torch.as_tensor(score_BC[..., None] * self.scale + self.offset)
+
+    def event_states(self, inputs: Mapping[str, Tensor]) -> Tensor:
+        """[B, L, D]."""
+        rows_BLD = self.pin_rows(inputs["history_pin"], inputs["history_content"])
+        return torch.as_tensor(self.transformer(rows_BLD, inputs["history_event_type"] > 0))
+
+    def pin_rows(self, hash_K: Tensor, content_KW: Tensor) -> Tensor:
+        """[..., D]."""
+        return torch.as_tensor(self.norm(self.pin(hash_K) + self.content(content_KW)))
 
 
 BASELINES: Mapping[str, Callable[[int], nn.Module]] = {

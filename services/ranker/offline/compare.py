@@ -23,10 +23,11 @@ from modeling.training import Progress, TrainingPlan, seed_everything, silent
 from modeling.training_data import TrainingData
 from services.ranker.domain.features import NO_SCORE
 from services.ranker.domain.history_ranker import RankerSettings
-from services.ranker.offline.baselines import BASELINES
+from services.ranker.offline.baselines import BASELINES, SasRec
 from services.ranker.offline.evaluate import Pools, all_logits, held_out_examples, pools, ranks, utilities, with_prior
-from services.ranker.offline.fit_ranker import fit_model, tensors_of
+from services.ranker.offline.fit_ranker import fit_model, histories_of, tensors_of
 from services.ranker.offline.fitting import fit
+from services.ranker.offline.foresight import foresight_over, learn_to_foresee
 from services.ranker.offline.head_metrics import head_metrics
 from services.ranker.offline.material import Material, prepare
 from services.ranker.offline.movielens import MOVIELENS, movielens
@@ -72,6 +73,9 @@ def _models(material: Material, plan: RankerPlan, progress: Progress) -> Iterato
     for name, make in BASELINES.items():
         seed_everything(plan.seed)
         model = make(material.pins.content_PW.shape[1])
+        if isinstance(model, SasRec):
+            foresight = foresight_over(material.parts.older, histories_of(material))
+            learn_to_foresee(model, foresight, num_epochs=plan.num_foresight_epochs, seed=plan.seed, progress=progress)
         training = TrainingPlan(plan.num_epochs, plan.batch_size, plan.learning_rate, seed=plan.seed)
         fit(model, material.used, _tensors(material, material.used), training, progress)
         yield name, model
@@ -122,10 +126,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Train everything anew for each seed, print. Returns the exit status."""
     options = _parse(arguments)
     torch.set_num_threads(1)
-    total = options.num_seeds * options.num_epochs * (1 + len(BASELINES))
+    epochs = options.num_epochs * (1 + len(BASELINES)) + 2 * options.num_foresight_epochs
+    total = options.num_seeds * epochs
     progress = _steps(total) if options.steps else silent if options.json else tell
     data = open_training_data(Path(options.dataset)) if options.dataset else movielens(Path(options.movielens))
-    plan = RankerPlan(max_requests=options.max_requests, num_epochs=options.num_epochs)
+    plan = RankerPlan(
+        max_requests=options.max_requests,
+        num_foresight_epochs=options.num_foresight_epochs,
+        num_epochs=options.num_epochs,
+    )
     seeds = range(RankerPlan.seed, RankerPlan.seed + options.num_seeds)
     report = compare(data, plan, seeds, progress)
     sys.stdout.write((json.dumps(report) if options.json else as_lines(report)) + "\n")
@@ -149,6 +158,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--movielens", default="", help=f"ml-100k.inter; its place in tests is ${MOVIELENS}")
     parser.add_argument("--num-seeds", type=int, default=3)
     parser.add_argument("--max-requests", type=int, default=RankerPlan.max_requests)
+    parser.add_argument("--num-foresight-epochs", type=int, default=RankerPlan.num_foresight_epochs)
     parser.add_argument("--num-epochs", type=int, default=RankerPlan.num_epochs)
     parser.add_argument("--steps", action="store_true", help="each epoch as a JSON line on stderr, for a bar")
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of tables")

@@ -70,7 +70,7 @@ def pools(train: Interactions, label_U: Ints, retrieval: RetrievalModel) -> Pool
     label_UCH = np.zeros((*pin_UC.shape, len(HEADS)), dtype=np.float32)
     now_ms_U = window.time_ms_BL[user_U, -1] + LABEL_DELAY_MS
     surface_U = np.full(len(rows), SURFACE_ROW["home"])
-    requests = Requests(history, now_ms_U, pin_UC, label_UCH, score_UCG, surface_U)
+    requests = Requests(user_U, history, now_ms_U, pin_UC, label_UCH, score_UCG, surface_U)
     return Pools(requests, np.asarray(columns, dtype=np.int64))
 
 

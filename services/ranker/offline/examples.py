@@ -4,14 +4,15 @@ Shapes: R requests, L history positions, C candidates, G generators, H heads, P 
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
 from modeling.arrays import Bools, Doubles, Floats, Ints
 from modeling.history_window import HistoryWindow, windows_before
 from modeling.interactions import Interactions
-from services.ranker.domain.features import HEADS, SURFACE_ROW
+from services.ranker.domain.features import HEADS, NO_SCORE
 from services.ranker.offline.retrieval_features import RetrievalModel
 
 HEAD_OF_EVENT = {"rating": "click"} | {head: head for head in HEADS}
@@ -25,6 +26,7 @@ PADDING = -1
 class Requests:
     """Rows of training data. `pin_RC` is -1 where a request has fewer candidates; labels are 0 or 1."""
 
+    user_R: Ints
     window: HistoryWindow
     time_ms_R: Ints
     pin_RC: Ints
@@ -37,9 +39,36 @@ class Requests:
 
     def take(self, row_B: Ints) -> "Requests":
         """Only these rows."""
-        window = HistoryWindow(self.window.pin_BL[row_B], self.window.type_BL[row_B], self.window.time_ms_BL[row_B])
+        window = self.window.take(row_B)
         pin_BC, label_BCH, score_BCG = self.pin_RC[row_B], self.label_RCH[row_B], self.score_RCG[row_B]
-        return Requests(window, self.time_ms_R[row_B], pin_BC, label_BCH, score_BCG, self.surface_R[row_B])
+        request_B = self.user_R[row_B], window, self.time_ms_R[row_B]
+        return Requests(*request_B, pin_BC, label_BCH, score_BCG, self.surface_R[row_B])
+
+    def padded(self, num_candidates: int) -> "Requests":
+        """The same with as many columns, the new ones empty."""
+        extra = num_candidates - self.pin_RC.shape[1]
+        return replace(
+            self,
+            pin_RC=np.pad(self.pin_RC, ((0, 0), (0, extra)), constant_values=PADDING),
+            label_RCH=np.pad(self.label_RCH, ((0, 0), (0, extra), (0, 0))),
+            score_RCG=np.pad(self.score_RCG, ((0, 0), (0, extra), (0, 0)), constant_values=NO_SCORE),
+        )
+
+
+def joined(parts: Sequence[Requests]) -> Requests:
+    """All rows in order; those with fewer candidates are padded. At least one part."""
+    size = max(part.pin_RC.shape[1] for part in parts)
+    padded = [part.padded(size) for part in parts]
+
+    def stack(name: str) -> Any:
+        return np.concatenate([getattr(part, name) for part in padded])
+
+    windows = [[getattr(part.window, name) for part in padded] for name in ("pin_BL", "type_BL", "time_ms_BL")]
+    return Requests(
+        stack("user_R"),
+        HistoryWindow(*(np.concatenate(column) for column in windows)),
+        *(stack(name) for name in ("time_ms_R", "pin_RC", "label_RCH", "score_RCG", "surface_R")),
+    )
 
 
 class RequestSampler:
@@ -55,14 +84,15 @@ class RequestSampler:
         self._random = np.random.default_rng(seed)
         self._chance = [_chances(model.popularity_P) for model in models]
 
-    def sample(self, num_requests: int) -> Requests:
-        """At most `num_requests` requests at random events with a pin new to the user, in random order."""
-        event_R = self._random.permutation(np.flatnonzero(self._events.is_new))[:num_requests]
+    def sample(self, num_requests: int, is_open_E: Bools) -> Requests:
+        """At most `num_requests` requests at random open events with a pin new to the user, in random order."""
+        event_R = self._random.permutation(np.flatnonzero(self._events.is_new & is_open_E))[:num_requests]
         window = windows_before(self._events, event_R, self._max_history)
         rows = [self._candidates(event, window.pin_BL[row]) for row, event in enumerate(event_R)]
         pins, scores = (np.stack(column) for column in zip(*rows, strict=True))
-        labels, surface_R = self._labels(event_R, pins.shape[1]), np.full(len(event_R), SURFACE_ROW["home"])
-        return Requests(window, self._events.time_ms_E[event_R], pins, labels, scores, surface_R)
+        labels, surface_R = self._labels(event_R, pins.shape[1]), np.zeros(len(event_R), dtype=np.int64)
+        request_R = self._events.user_E[event_R], window, self._events.time_ms_E[event_R]
+        return Requests(*request_R, pins, labels, scores, surface_R)
 
     def _candidates(self, event: int, history_L: Ints) -> tuple[Ints, Floats]:
         """The positive first, then negatives; scores of each generator."""

@@ -12,12 +12,16 @@ from services.ranker.domain.history_ranker import HistoryRanker, RankerSettings,
 from services.ranker.offline.calibrating import Calibrated, calibrate
 from services.ranker.offline.evaluate import evaluate_order, golden_request, held_out_examples
 from services.ranker.offline.examples import Requests
-from services.ranker.offline.fitting import RequestTensors, fit
+from services.ranker.offline.fitting import HistoryTensors, RequestTensors, fit
+from services.ranker.offline.foresight import beside_ranking, foresight_over, learn_to_foresee
 from services.ranker.offline.head_metrics import head_metrics
 from services.ranker.offline.material import Material, prepare
 from services.ranker.offline.plan import RankerPlan
 from services.ranker.offline.retrieval_features import fit_retrieval
 from services.ranker.outbound.bundle_model_files import ranker_files
+
+# What foresight taught the sequence model is tuned with care, the rest learns from nothing.
+RATE_SHARES = {"sequence.": 0.25, "dcat.": 0.25}
 
 __all__ = ["FittedRanker", "RankerPlan", "fit_ranker"]
 
@@ -67,11 +71,16 @@ def fit_ranker(data: TrainingData, plan: RankerPlan, *, progress: Progress = sil
 
 
 def fit_model(material: Material, plan: RankerPlan, progress: Progress = silent) -> HistoryRanker:
-    """An uncalibrated model of what may be learnt from."""
+    """An uncalibrated model of what may be learnt from: first histories alone, then what was chosen of candidates."""
     seed_everything(plan.seed)
     model = HistoryRanker(RankerSettings(content_width=material.pins.content_PW.shape[1]))
-    training = TrainingPlan(plan.num_epochs, plan.batch_size, plan.learning_rate, seed=plan.seed)
-    fit(model, material.used, tensors_of(material, model.settings, material.used), training, progress)
+    foresight = foresight_over(material.parts.older, histories_of(material))
+    learn_to_foresee(model, foresight, num_epochs=plan.num_foresight_epochs, seed=plan.seed, progress=progress)
+    training = TrainingPlan(
+        plan.num_epochs, plan.batch_size, plan.learning_rate, seed=plan.seed, rate_shares=RATE_SHARES
+    )
+    tensors = tensors_of(material, model.settings, material.used)
+    fit(model, material.used, tensors, training, progress, beside_ranking(model, foresight, plan.seed))
     return model
 
 
@@ -81,6 +90,11 @@ def calibrate_model(model: HistoryRanker, material: Material) -> Calibrated:
     return calibrate(held_out_examples(model, requests, tensors_of(material, model.settings, requests)))
 
 
+def histories_of(material: Material) -> HistoryTensors:
+    """The model's inputs of histories."""
+    return HistoryTensors(material.pins, material.train)
+
+
 def tensors_of(material: Material, settings: RankerSettings, requests: Requests) -> RequestTensors:
     """The model's inputs of these requests."""
-    return RequestTensors(requests, material.pins, material.train, settings)
+    return RequestTensors(requests, histories_of(material), settings)

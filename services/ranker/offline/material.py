@@ -8,31 +8,37 @@ from dataclasses import dataclass
 import numpy as np
 
 from modeling.arrays import Bools, Ints
-from modeling.history_window import HistoryWindow
-from modeling.interactions import Interactions, collect, leave_last_out
+from modeling.interactions import Interactions, collect
 from modeling.training_data import TrainingData
-from services.ranker.offline.examples import Requests, RequestSampler
+from services.ranker.offline.examples import ATTRIBUTION_WINDOW_MS, Requests, RequestSampler, joined
+from services.ranker.offline.parts import Parts, part
 from services.ranker.offline.pin_columns import PinColumns, pin_columns
 from services.ranker.offline.plan import RankerPlan
 from services.ranker.offline.retrieval_features import cross_fit
-from services.ranker.offline.served_examples import served_requests
+from services.ranker.offline.served_examples import ServedExamples, ServedReading
 
 TRAINING_HISTORY = 32  # events per training request; serving reads more, which steps back and gaps carry over
-NUM_PARTS = 20  # one of them is held out: 5 %
-SERVED_PARTS = 4  # of these every fourth: a surface needs some thousand candidates for honest probabilities
-MIX = 2_654_435_761  # odd, so the times of one session, which differ by little, part
 
 
 @dataclass(frozen=True)
 class Material:
-    """Events without each user's last one, which is the label, and requests that a model may and may not learn from."""
+    """The parts of all events, and requests that a model may and may not learn from."""
 
-    train: Interactions
-    label_U: Ints
+    parts: Parts
     pins: PinColumns
     used: Requests
     held_out: Requests
     held_out_served: Requests | None
+
+    @property
+    def train(self) -> Interactions:
+        """All events but each user's label and what followed it."""
+        return self.parts.train
+
+    @property
+    def label_U(self) -> Ints:
+        """Each user's last new pin; -1 = none."""
+        return self.parts.label_U
 
     @property
     def for_calibration(self) -> Requests:
@@ -41,46 +47,24 @@ class Material:
 
 
 def prepare(data: TrainingData, plan: RankerPlan) -> Material:
-    """Requests are held out by their time, so that a later dataset holds the same ones out."""
-    events = collect(data.histories, data.pins.pin_ids)
-    train, label_U = leave_last_out(events)
-    models, fold_U = cross_fit(train, plan.seed)
-    sampler = RequestSampler(train, models, fold_U, max_history=TRAINING_HISTORY, seed=plan.seed)
-    used, held_out = _parted(sampler.sample(plan.max_requests), NUM_PARTS)
-    served = None
-    if data.served is not None:
-        served = served_requests(
-            data.served,
-            train,
-            models,
-            fold_U,
-            max_history=TRAINING_HISTORY,
-            num_candidates=used.pin_RC.shape[1],
-            max_requests=plan.max_served_requests,
-            seed=plan.seed,
-        )
-    pins = pin_columns(data.pins.extended(events.pin_ids))
+    """Sampled requests of the newer events and, where anything was served since, served ones."""
+    parts = part(collect(data.histories, data.pins.pin_ids))
+    pins = pin_columns(data.pins.extended(parts.events.pin_ids))
+    models, fold_U = cross_fit(parts.train, plan.seed)
+    sampler = RequestSampler(parts.train, models, fold_U, max_history=TRAINING_HISTORY, seed=plan.seed)
+    used, held_out = _parted(sampler.sample(plan.max_requests, parts.is_asked_E), parts.is_held_out_U)
+    if data.served is None:
+        return Material(parts, pins, used, held_out, None)
+    until_ms_U = parts.label_time_ms_U - ATTRIBUTION_WINDOW_MS
+    reading = ServedReading(parts.asked_from_ms_U, until_ms_U, TRAINING_HISTORY, plan.max_served_requests)
+    served = ServedExamples(parts.train, models, fold_U, reading).read(data.served())
     if served is None:
-        return Material(train, label_U, pins, used, held_out, None)
-    used_served, held_out_served = _parted(served, SERVED_PARTS)
-    return Material(train, label_U, pins, _joined(used, used_served), held_out, held_out_served)
+        return Material(parts, pins, used, held_out, None)
+    used_served, held_out_served = _parted(served, parts.is_held_out_U)
+    return Material(parts, pins, joined([used, used_served]), held_out, held_out_served)
 
 
-def _parted(requests: Requests, num_parts: int) -> tuple[Requests, Requests]:
-    """Those to learn from and those held out; either has at least one request."""
-    is_out_R: Bools = ((requests.time_ms_R * MIX) >> 16) % num_parts == 0
-    if not is_out_R.any() or is_out_R.all():
-        is_out_R = ((np.arange(len(requests)) * MIX) >> 16) % num_parts == 0  # row 0 at least
+def _parted(requests: Requests, is_held_out_U: Bools) -> tuple[Requests, Requests]:
+    """Those to learn from and those held out."""
+    is_out_R = is_held_out_U[requests.user_R]
     return requests.take(np.flatnonzero(~is_out_R)), requests.take(np.flatnonzero(is_out_R))
-
-
-def _joined(first: Requests, second: Requests) -> Requests:
-    windows = [
-        np.concatenate([getattr(first.window, name), getattr(second.window, name)])
-        for name in ("pin_BL", "type_BL", "time_ms_BL")
-    ]
-    columns = [
-        np.concatenate([getattr(first, name), getattr(second, name)])
-        for name in ("time_ms_R", "pin_RC", "label_RCH", "score_RCG", "surface_R")
-    ]
-    return Requests(HistoryWindow(*windows), *columns)

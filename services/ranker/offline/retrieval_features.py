@@ -52,8 +52,9 @@ def cross_fit(
 
 
 def returned_only(score_P: Floats, is_seen_P: Bools, num_returned: int = NUM_RETURNED) -> Floats:
-    """The scores of the best `num_returned` pins that were not seen; the rest are `NO_SCORE`."""
-    open_P = np.where(is_seen_P, NO_SCORE, score_P)
+    """The scores of the best `num_returned` pins that were not seen; the rest are `NO_SCORE`, and so is what scores
+    nothing: a generator does not return it."""
+    open_P = np.where(is_seen_P | (score_P <= 0), NO_SCORE, score_P)
     if len(open_P) > num_returned:
         threshold = np.partition(open_P, len(open_P) - num_returned)[len(open_P) - num_returned]
         open_P = np.where(open_P < threshold, NO_SCORE, open_P)

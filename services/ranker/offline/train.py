@@ -29,7 +29,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     torch.set_num_threads(options.num_threads)
     started_s = time.monotonic()
     data = open_training_data(Path(options.dataset))
-    plan = RankerPlan(max_requests=options.max_requests, num_epochs=options.num_epochs, seed=options.seed)
+    plan = RankerPlan(
+        max_requests=options.max_requests,
+        num_foresight_epochs=options.num_foresight_epochs,
+        num_epochs=options.num_epochs,
+        seed=options.seed,
+    )
     fitted = fit_ranker(data, plan, progress=silent if options.json else tell)
     inputs = {"dataset": data.name, "seed": str(options.seed)}
     files = {options.name: fitted.files}
@@ -58,6 +63,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--kafka-bootstrap", default="127.0.0.1:7092", help="host:port list, for --release")
     parser.add_argument("--seed", type=int, default=RankerPlan.seed)
     parser.add_argument("--max-requests", type=int, default=RankerPlan.max_requests)
+    parser.add_argument("--num-foresight-epochs", type=int, default=RankerPlan.num_foresight_epochs)
     parser.add_argument("--num-epochs", type=int, default=RankerPlan.num_epochs)
     parser.add_argument("--num-threads", type=int, default=1, help="threads of one step; more only on idle cores")
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of tables")

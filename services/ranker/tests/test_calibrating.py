@@ -14,7 +14,7 @@ from services.ranker.offline.calibrate import main as calibrate_main
 from services.ranker.offline.calibrating import Examples, calibrate
 from services.ranker.offline.train import main as train_main
 from services.ranker.outbound.bundle_model_files import read_ranker
-from services.ranker.tests.world import served_table, training_data
+from services.ranker.tests.world import served, training_data
 
 TRUTH = {"home": Platt(0.6, -2.0), "search": Platt(1.5, 0.5)}
 
@@ -63,7 +63,7 @@ def test_the_calibration_of_the_surface_serves_then_that_of_all_then_none() -> N
 def test_calibrating_a_released_ranker_changes_its_calibration_alone(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    dataset = write_dataset(tmp_path / "dataset-test", training_data(num_users=20, served=served_table(20)))
+    dataset = write_dataset(tmp_path / "dataset-test", training_data(num_users=20, served=served(20)))
     store, picture = BundleStore(str(tmp_path / "bundles")), tmp_path / "reliability.png"
     options = ["--dataset", str(dataset), "--bundles-uri", str(tmp_path / "bundles"), "--max-requests", "100", "--json"]
     assert train_main([*options, "--num-epochs", "1"]) == 0

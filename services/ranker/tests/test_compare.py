@@ -9,7 +9,7 @@ import pytest
 from modeling.tests.dataset_files import write_dataset
 from services.ranker.offline.compare import main
 from services.ranker.offline.head_metrics import ndcg
-from services.ranker.tests.world import served_table, training_data
+from services.ranker.tests.world import served, training_data
 
 EXPECTED = Path(__file__).parent / "expected_quality.json"
 MODELS = {"retrieval_order", "ease_recency", "ranker", "ranker_with_prior", "logistic_regression", "deep_fm", "sasrec"}
@@ -19,7 +19,7 @@ MODELS = {"retrieval_order", "ease_recency", "ranker", "ranker_with_prior", "log
 def test_the_command_compares_all_models_and_finds_the_expected_quality(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    dataset = write_dataset(tmp_path / "dataset-test", training_data(num_users=60, served=served_table(60)))
+    dataset = write_dataset(tmp_path / "dataset-test", training_data(num_users=120, served=served(120)))
     options = ["--num-seeds", "1", "--max-requests", "600", "--num-epochs", "3", "--json"]
     assert main(["--dataset", str(dataset), *options]) == 0
     report = json.loads(capsys.readouterr().out)

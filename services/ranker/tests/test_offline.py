@@ -12,17 +12,18 @@ from modeling.tests.dataset_files import write_dataset
 from services.ranker.domain.features import HEADS, NO_SCORE
 from services.ranker.offline.examples import PADDING, RequestSampler
 from services.ranker.offline.fit_ranker import FittedRanker
-from services.ranker.offline.retrieval_features import cross_fit
-from services.ranker.offline.served_examples import served_requests
+from services.ranker.offline.retrieval_features import cross_fit, returned_only
+from services.ranker.offline.served_examples import ServedExamples, ServedReading
 from services.ranker.offline.train import main
 from services.ranker.outbound.bundle_model_files import read_ranker
-from services.ranker.tests.world import served_table, training_data
+from services.ranker.tests.world import NOW_MS, served, training_data
 
 
 def test_negatives_are_pins_the_user_never_engaged_with() -> None:
     events, _ = leave_last_out(collect(training_data().histories, training_data().pins.pin_ids))
     models, folds = cross_fit(events, 1)
-    requests = RequestSampler(events, models, folds, max_history=10, seed=1).sample(50)
+    is_open_E = np.ones(len(events.user_E), dtype=np.bool_)
+    requests = RequestSampler(events, models, folds, max_history=10, seed=1).sample(50, is_open_E)
     for row in range(len(requests)):
         pins = requests.pin_RC[row]
         assert requests.label_RCH[row, 0].any()
@@ -47,19 +48,39 @@ def test_a_users_scores_come_from_a_model_that_did_not_see_the_user() -> None:
     assert not np.array_equal(first[other].neighbours.weight_PK, second[other].neighbours.weight_PK)
 
 
-def test_served_requests_carry_what_happened_to_each_pin() -> None:
-    data = training_data()
-    events = collect(data.histories, data.pins.pin_ids)
-    models, folds = cross_fit(events, 1)
-    requests = served_requests(
-        served_table(5), events, models, folds, max_history=10, num_candidates=8, max_requests=100, seed=1
-    )
+def test_served_requests_carry_what_happened_to_each_pin_also_when_nothing_did() -> None:
+    requests = _served_examples().read(served(5)())
     assert requests is not None
-    assert requests.pin_RC.shape == (5, 8)
+    assert len(requests) == 10
+    assert (requests.pin_RC[:, :6] != PADDING).all() and (requests.pin_RC[:, 6:] == PADDING).all()
     assert requests.label_RCH[..., HEADS.index("save")].sum() == 15
     assert requests.label_RCH[..., HEADS.index("hide")].sum() == 15
+    assert (requests.label_RCH.sum(axis=(1, 2)) == 0).sum() == 5
     assert (requests.score_RCG[requests.pin_RC == PADDING] == NO_SCORE).all()
+    assert (requests.window.is_real.sum(axis=1) <= 1).all() and requests.window.is_real.any()
     assert (requests.window.time_ms_BL < requests.time_ms_R[:, None]).all(), "a history never looks ahead"
+
+
+def test_what_was_served_outside_of_its_users_time_or_to_a_stranger_is_left_out() -> None:
+    served_ms = NOW_MS - 60_000_000
+    assert _served_examples(from_ms=served_ms + 1).read(served(5)()) is None
+    assert _served_examples(until_ms=served_ms).read(served(5)()) is None
+    found = _served_examples(until_ms=served_ms + 1).read(served(200)())
+    assert found is not None and set(found.user_R.tolist()) == set(range(80)), "80 users are known"
+
+
+def _served_examples(from_ms: int = 0, until_ms: int = NOW_MS) -> ServedExamples:
+    data = training_data()
+    events = collect(data.histories, data.pins.pin_ids)
+    from_ms_U, until_ms_U = (np.full(len(events.user_ids), each) for each in (from_ms, until_ms))
+    return ServedExamples(events, *cross_fit(events, 1), ServedReading(from_ms_U, until_ms_U, 10, 1_000))
+
+
+def test_a_generator_returns_no_pin_that_scores_nothing() -> None:
+    score_P = np.asarray([0.0, 2.0, -1.0, 1.0, 3.0], dtype=np.float32)
+    is_seen_P = np.asarray([False, False, False, False, True])
+    assert returned_only(score_P, is_seen_P).tolist() == [NO_SCORE, 2.0, NO_SCORE, 1.0, NO_SCORE]
+    assert (returned_only(np.zeros(5, np.float32), is_seen_P) == NO_SCORE).all(), "a history that says nothing"
 
 
 def test_the_ranker_is_better_than_chance_and_says_so(fitted: FittedRanker) -> None:
@@ -70,7 +91,7 @@ def test_the_ranker_is_better_than_chance_and_says_so(fitted: FittedRanker) -> N
 
 
 def test_the_command_trains_from_files_and_reports_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    dataset = write_dataset(tmp_path / "dataset-test", training_data(num_users=20, served=served_table(10)))
+    dataset = write_dataset(tmp_path / "dataset-test", training_data(num_users=20, served=served(10)))
     options = ["--bundles-uri", str(tmp_path / "bundles"), "--max-requests", "100", "--num-epochs", "1", "--json"]
     assert main(["--dataset", str(dataset), *options]) == 0
     report = json.loads(capsys.readouterr().out)

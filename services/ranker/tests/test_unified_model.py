@@ -11,11 +11,6 @@ from modeling.arrays import AnyArray
 from services.ranker.domain.features import FEATURES, SURFACE_ROW, SURFACES, shape_of
 from services.ranker.domain.history_ranker import HistoryRanker, RankerSettings, for_surface
 from services.ranker.domain.sequence_input import DAY_S, left_out_share
-from services.ranker.offline.fit_ranker import tensors_of
-from services.ranker.offline.material import prepare
-from services.ranker.offline.next_action import NextAction
-from services.ranker.offline.plan import RankerPlan
-from services.ranker.tests.world import training_data
 
 WIDTH = 8
 MODEL = RankerSettings(content_width=WIDTH)
@@ -119,26 +114,3 @@ def test_ids_change_in_training_only() -> None:
     model.train()
     changed = (model.sequence.candidates(inputs) - served[0]).abs().amax(dim=-1)[0] > 1e-6
     assert 0.4 < float(changed.float().mean()) < 0.8, "5 % to 10 % are random, half of the young ones are left out"
-
-
-def test_foreseeing_the_next_pin_is_learnt_and_what_was_not_chosen_does_not_count() -> None:
-    material = prepare(training_data(num_users=30), RankerPlan(max_requests=80))
-    requests, rows = material.used, np.arange(len(material.used))
-    torch.manual_seed(5)
-    model, foresight = HistoryRanker(MODEL), NextAction(requests)
-    inputs = tensors_of(material, MODEL, requests).inputs(rows)
-
-    def loss() -> Tensor:
-        contexts = [model.encode_history(inputs)]
-        return foresight.loss(model, model.next_state(inputs, contexts), inputs, rows)
-
-    optimiser, first = torch.optim.Adam(model.parameters(), 0.01), float(loss().detach())
-    for _ in range(15):
-        optimiser.zero_grad()
-        step = loss()
-        step.backward()  # type: ignore[no-untyped-call]
-        optimiser.step()
-    assert float(loss().detach()) < 0.9 * first
-    requests.label_RCH[:] = 0
-    nothing = NextAction(requests).loss(model, model.next_state(inputs, [model.encode_history(inputs)]), inputs, rows)
-    assert float(nothing.detach()) == 0.0

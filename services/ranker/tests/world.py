@@ -1,15 +1,17 @@
 """A small world with two tastes and everything outside of the ranker as fakes."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
-import pyarrow as pa
 
 from chassis.deadline import Deadline
 from chassis.errors import CorkboardError
 from modeling.arrays import AnyArray, Floats
 from modeling.interactions import History
+from modeling.tests.dataset_files import served_requests
 from modeling.training_data import PinTable, TrainingData
+from sequences.request_batch import RequestBatch
 from services.ranker.domain.ranking import Payload, PinFeatures, RankCandidate, Scores, SequenceEvent, UserSequence
 
 NOW_MS = 1_700_000_000_000
@@ -29,7 +31,9 @@ def vector(number: int) -> Floats:
     return (values / np.linalg.norm(values)).astype(np.float32)
 
 
-def training_data(num_users: int = 80, num_events: int = 15, served: pa.Table | None = None) -> TrainingData:
+def training_data(
+    num_users: int = 80, num_events: int = 15, served: Callable[[], Iterable[RequestBatch]] | None = None
+) -> TrainingData:
     """Every user likes pins of one taste only."""
     random = np.random.default_rng(7)
     histories = []
@@ -109,27 +113,28 @@ class FakeScorer:
         )
 
 
-def served_table(num_requests: int = 20) -> pa.Table:
-    """Feeds in which every user saves what is of the own taste and hides the rest."""
-    rows = []
-    for request in range(num_requests):
-        for position in range(6):
-            is_liked = position % 2 == request % 2
-            rows.append(
-                {
-                    "request_id": f"request-{request}",
-                    "user_id": f"user-{request}",
-                    "surface": "home",
-                    "served_time_ms": NOW_MS - 50_000_000,
-                    "pin_id": pin_id(position),
-                    "position": position,
-                    "score": 0.0,
-                    "clicked": False,
-                    "saved": is_liked,
-                    "hidden": not is_liked,
-                    "long_viewed": False,
-                    "shared": False,
-                    "converted": False,
-                }
-            )
-    return pa.Table.from_pylist(rows)
+def served(num_requests: int = 20, served_time_ms: int = NOW_MS - 60_000_000) -> Callable[[], Iterable[RequestBatch]]:
+    """Feeds in which every user saves what is of the own taste and hides the rest; in half of them nothing is done."""
+    requests = []
+    for number in sorted(range(num_requests), key=str):
+        pins = [_shown(position, position % 2 == number % 2) for position in range(6)]
+        events = [(pin_id(10 + number % 2), "save", served_time_ms - 1_000)]
+        requests += [
+            {**_request(number, "acted", served_time_ms), "pins": pins, "events": events},
+            {**_request(number, "ignored", served_time_ms), "pins": [_shown(p, None) for p in range(6)], "events": []},
+        ]
+    return lambda: [served_requests(requests)]
+
+
+def _request(number: int, name: str, served_time_ms: int) -> dict[str, Any]:
+    user_id = f"user-{number}"
+    return {
+        "user_id": user_id,
+        "request_id": f"{user_id}-{name}",
+        "served_time_ms": served_time_ms,
+        "surface": "home",
+    }
+
+
+def _shown(number: int, is_liked: bool | None) -> dict[str, Any]:
+    return {"pin_id": pin_id(number), "saved": is_liked is True, "hidden": is_liked is False}
