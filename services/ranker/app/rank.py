@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 
 import numpy as np
 
@@ -17,6 +17,7 @@ from services.ranker.domain.preprocess import build_tensors
 from services.ranker.domain.ranking import (
     Degradation,
     PinFeatures,
+    RankAsk,
     RankCandidate,
     Ranked,
     RankedPin,
@@ -25,23 +26,14 @@ from services.ranker.domain.ranking import (
     influencing,
     unique,
 )
+from services.ranker.domain.served_features import Asked, served_features
 from services.ranker.domain.utility import order_by_utility, retrieval_order, utility, with_retrieval_prior
-from services.ranker.ports import PinFeatureStore, RankingMeter, Scorer, Sequences, UtilityWeights
+from services.ranker.ports import FeatureLog, PinFeatureStore, RankingMeter, Scorer, Sequences, UtilityWeights
 
 SPAN = "rank candidates"
 MAX_CANDIDATES = 2_000
 SHORT_S = 0.04  # with less time than this a full pool cannot be scored
 NUM_WHEN_SHORT = 100
-
-
-@dataclass(frozen=True)
-class RankAsk:
-    """A ranking in domain words; `request_time_ms` 0 = now."""
-
-    user_id: str
-    surface: str
-    candidates: Sequence[RankCandidate]
-    request_time_ms: int = 0
 
 
 class Rank:
@@ -55,6 +47,7 @@ class Rank:
         weights: UtilityWeights,
         trimming: Trimming,
         meter: RankingMeter,
+        feature_log: FeatureLog,
         clock: Clock,
         *,
         model: str,
@@ -69,6 +62,7 @@ class Rank:
         self._weights = weights
         self._trimming = trimming
         self._meter = meter
+        self._feature_log = feature_log
         self._clock = clock
         self._model = model
         self._model_by_surface = model_by_surface or {}
@@ -82,12 +76,13 @@ class Rank:
         candidates = unique(ask.candidates)
         if not candidates:
             return Ranked(())
-        now_ms = ask.request_time_ms or self._clock.now_ms()
+        ask = replace(ask, request_time_ms=ask.request_time_ms or self._clock.now_ms())
         degradations: list[Degradation] = []
         sequence, pins = await self._read(ask.user_id, candidates, deadline, degradations)
         scored, rest = _within(candidates, deadline, degradations)
-        scores = await self._score(ask, scored, sequence, pins, now_ms, deadline, degradations)
-        events = influencing(sequence.events, now_ms)
+        asked = self._prepare(ask, scored, sequence, pins)
+        scores = await self._score(ask, asked, deadline, degradations)
+        events = influencing(sequence.events, ask.request_time_ms)
         links = [link for event in events if (link := tracing.link_from(event.traceparent))]
         with tracing.span(SPAN, links=links, attributes={"num_candidates": len(candidates)}):
             ranked = self._order(ask.surface, scored, rest, scores, degradations)
@@ -125,28 +120,44 @@ class Rank:
             degradations.append(Degradation("pin_features", reason_of(error), "default_features"))
             return None
 
-    async def _score(
+    def _prepare(
         self,
         ask: RankAsk,
         candidates: Sequence[RankCandidate],
         sequence: UserSequence,
         pins: Mapping[str, PinFeatures],
-        now_ms: int,
-        deadline: Deadline,
-        degradations: list[Degradation],
-    ) -> Scores | None:
+    ) -> Asked:
+        """What the leaf is sent: tensors of the candidates and of the chosen events, trimmed for its model."""
         events = select_events(
             sequence.events, candidates, pins, max_events=self._max_history, num_newest=self._newest_history
         )
-        tensors = build_tensors(candidates, events, pins, now_ms, ask.surface)
-        model = self._model_by_surface.get(ask.surface, self._model)
-        payload = self._trimming.payload(model, tensors)
+        tensors = build_tensors(candidates, events, pins, ask.request_time_ms, ask.surface)
+        payload = self._trimming.payload(self._model_by_surface.get(ask.surface, self._model), tensors)
+        return Asked(candidates, events, payload, sequence, pins)
+
+    async def _score(
+        self, ask: RankAsk, asked: Asked, deadline: Deadline, degradations: list[Degradation]
+    ) -> Scores | None:
+        payload = asked.payload
         try:
-            scores = await self._scorer.score(payload, ask.user_id, sequence.version, deadline)
+            scores = await self._scorer.score(payload, ask.user_id, asked.sequence.version, deadline)
         except CorkboardError as error:
             degradations.append(Degradation("ranker_leaf", reason_of(error), "retrieval_order"))
             return None
-        self._trimming.answered(model, scores.current_version)
+        self._trimming.answered(payload.model, scores.current_version)
+        traceparent, served_time_ms = tracing.current_traceparent(), self._clock.now_ms()
+        self._feature_log.offer(
+            lambda: served_features(
+                ask,
+                asked,
+                scores,
+                degradations,
+                num_newest=self._newest_history,
+                weights_version=self._weights.version,
+                served_time_ms=served_time_ms,
+                traceparent=traceparent,
+            )
+        )
         return scores
 
     def _order(

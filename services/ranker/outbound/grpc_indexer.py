@@ -15,7 +15,8 @@ from protos.tables import table_to_batch
 from services.ranker.domain.ranking import PinFeatures, SequenceEvent, UserSequence
 
 EVENT_COLUMNS = ("event_id", "event_type", "pin_id", "event_time_ms", "traceparent")
-PIN_COLUMNS = ("pin_id", "content_vector", "created_time_ms", "price_micros")
+VECTOR_VERSION = "content_vector_version"
+PIN_COLUMNS = ("pin_id", "content_vector", "created_time_ms", "price_micros", VECTOR_VERSION)
 MAX_PINS = 2_000  # of one BatchGetPins
 
 
@@ -37,14 +38,14 @@ class GrpcSequences:
             SequenceServiceStub, "GetSequence", request, deadline=deadline.capped(self._timeout_s)
         )
         if not response.events.ipc_stream:
-            return UserSequence((), response.sequence_version)
+            return UserSequence((), response.sequence_version, definitions_version=response.definitions_version)
         columns = table_to_batch(response.events).to_pydict()
         rows = zip(*(columns[name] for name in EVENT_COLUMNS), strict=True)
         events = tuple(
             SequenceEvent(event_id, event_type, pin_id, time_ms, traceparent or "")
             for event_id, event_type, pin_id, time_ms, traceparent in rows
         )
-        return UserSequence(events, response.sequence_version)
+        return UserSequence(events, response.sequence_version, response.num_total, response.definitions_version)
 
 
 class GrpcPinFeatures:
@@ -72,10 +73,12 @@ def read_pins(batch: pa.RecordBatch) -> dict[str, PinFeatures]:
     """Rows of the pin table by pin id."""
     vectors = _vectors(batch.column("content_vector"))
     created, prices = (batch.column(name).to_pylist() for name in ("created_time_ms", "price_micros"))
-    pin_ids = batch.column("pin_id").to_pylist()
+    has_versions = VECTOR_VERSION in batch.schema.names
+    versions = batch.column(VECTOR_VERSION).to_pylist() if has_versions else [""] * len(vectors)
+    rows = zip(batch.column("pin_id").to_pylist(), vectors, created, prices, versions, strict=True)
     return {
-        pin_id: PinFeatures(vector, created_ms or 0, price or 0)
-        for pin_id, vector, created_ms, price in zip(pin_ids, vectors, created, prices, strict=True)
+        pin_id: PinFeatures(vector, created_ms or 0, price or 0, version or "")
+        for pin_id, vector, created_ms, price, version in rows
     }
 
 

@@ -85,7 +85,7 @@ class FakePins:
         if self.error:
             raise self.error
         known = [name for name in pin_ids if name.startswith("pin-")]
-        return {name: PinFeatures(vector(int(name[4:])), NOW_MS - 10_000_000, 5_000_000) for name in known}
+        return {name: PinFeatures(vector(int(name[4:])), NOW_MS - 10_000_000, 5_000_000, "hash-1") for name in known}
 
 
 class FakeScorer:
@@ -97,6 +97,7 @@ class FakeScorer:
         self.seen: list[Mapping[str, AnyArray]] = []
         self.versions: list[str] = []
         self.current_version = ""
+        self.defaulted_inputs: tuple[str, ...] = ()
 
     async def score(self, payload: Payload, user_id: str, sequence_version: int, deadline: Deadline) -> Scores:
         self.seen.append(payload.tensors)
@@ -104,9 +105,8 @@ class FakeScorer:
         if self.error:
             raise self.error
         column = np.asarray(self.probability, dtype=np.float32)
-        return Scores(
-            {"click": column, "save": np.zeros_like(column)}, "ranker", "v1", current_version=self.current_version
-        )
+        heads = {"click": column, "save": np.zeros_like(column)}
+        return Scores(heads, "ranker", "v1", self.defaulted_inputs, self.current_version)
 
 
 def served_table(num_requests: int = 20) -> pa.Table:
