@@ -13,6 +13,7 @@ from corkboard.commands import (
     chaos,
     data,
     definitions,
+    diagnose,
     doctor,
     evaluate_ranker,
     feeds,
@@ -70,6 +71,7 @@ def build() -> typer.Typer:
     app.add_typer(evaluate_ranker.app, name="evaluate")
     app.add_typer(calibrate.calibrate, name="calibrate")
     app.add_typer(definitions.app, name="definitions")
+    app.add_typer(diagnose.app, name="diagnose")
     app.add_typer(lake.app, name="lake")
     app.add_typer(models.app, name="models")
     app.add_typer(parity.app, name="parity")

@@ -135,7 +135,12 @@ class Planner:
                 "LAKE_COMMIT_INTERVAL_S": "5",
             },
             "cg": {"INDEXER_TARGET": indexer},
-            "ranker": {"ROLE": "root", "INDEXER_TARGET": indexer, "LEAF_TARGET": self.target("ranker-leaf")},
+            "ranker": {
+                "ROLE": "root",
+                "INDEXER_TARGET": indexer,
+                "LEAF_TARGET": self.target("ranker-leaf"),
+                "FEATURE_LOG_SHARE": "0.2",  # few feeds are asked for here
+            },
             "ranker-leaf": {"ROLE": "leaf"},
             "blender": {
                 "INDEXER_TARGET": indexer,

@@ -107,6 +107,10 @@ class PinStore(Protocol):
         """One row per known pin, in the order asked, with these columns, in one round trip."""
         ...
 
+    async def enriched_times_ms(self, pin_ids: Sequence[str]) -> Mapping[str, int]:
+        """When each known pin was enriched, in one round trip."""
+        ...
+
     def pin_ids(self) -> AsyncIterator[str]:
         """Every pin, in no order, each at least once."""
         ...

@@ -63,12 +63,14 @@ def unique_events(events: pa.Table) -> pa.Table:
         return _answer(connection, _UNIQUE)
 
 
-def histories(events: pa.Table) -> pa.Table:
-    """HISTORIES of unique events that have a pin."""
-    lists = ", ".join(f"list({column} ORDER BY event_time_ms, event_id) AS {name}" for name, column in _LISTS.items())
+def histories(events: pa.Table, also: Mapping[str, str] | None = None) -> pa.Table:
+    """HISTORIES of unique events that have a pin; `also` names further lists of times, and their columns."""
+    columns = {**_LISTS, **(also or {})}
+    lists = ", ".join(f"list({column} ORDER BY event_time_ms, event_id) AS {name}" for name, column in columns.items())
+    schema = pa.schema([*HISTORIES, *((name, pa.list_(pa.int64())) for name in also or {})])
     with duckdb.connect() as connection:
         connection.register("unique_events", events)
-        return _answer(connection, _HISTORIES.format(lists=lists)).cast(HISTORIES)
+        return _answer(connection, _HISTORIES.format(lists=lists)).cast(schema)
 
 
 def labelled(served: pa.Table, events: pa.Table, window_ms: int) -> pa.Table:
