@@ -15,7 +15,7 @@ from corkboard.commands import (
     definitions,
     diagnose,
     doctor,
-    evaluate_ranker,
+    evaluate_reliability,
     feeds,
     lake,
     load,
@@ -68,7 +68,7 @@ def build() -> typer.Typer:
     app.add_typer(data.importer, name="import")
     app.add_typer(train_cg.app, name="train")
     app.add_typer(chaos.app, name="chaos")
-    app.add_typer(evaluate_ranker.app, name="evaluate")
+    app.add_typer(evaluate_reliability.app, name="evaluate")
     app.add_typer(calibrate.calibrate, name="calibrate")
     app.add_typer(definitions.app, name="definitions")
     app.add_typer(diagnose.app, name="diagnose")

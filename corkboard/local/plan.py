@@ -133,6 +133,8 @@ class Planner:
                 "REDIS_URL": redis_url,
                 "LAKE_DIR": str(self._home.lake),
                 "LAKE_COMMIT_INTERVAL_S": "5",
+                "RELIABILITY_INTERVAL_S": "30",
+                "RELIABILITY_WINDOW_S": "300",  # nobody waits an hour here
             },
             "cg": {"INDEXER_TARGET": indexer},
             "ranker": {

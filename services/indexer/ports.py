@@ -142,6 +142,19 @@ class Lake(Protocol):
         ...
 
 
+class Outcomes(Protocol):
+    """What became of shown pins. Calls block. All raise Unavailable."""
+
+    def known_until_ms(self) -> int:
+        """Feeds and events up to here are in the lake, epoch milliseconds; 0 without any of one of them."""
+        ...
+
+    def between(self, since_ms: int, until_ms: int, window_ms: int) -> pa.Table:
+        """Pins shown in [since, until) in the columns of SHOWN, and a bool column per label: whether the user did so
+        within the window after."""
+        ...
+
+
 class LakeUpkeep(Protocol):
     """Keeps tables small and quick to read without changing what they say. Calls block, one at a time.
 

@@ -24,12 +24,13 @@ from services.indexer.app.merged_events import merged_events
 from services.indexer.config import Config
 from services.indexer.domain.lake_rows import Table
 from services.indexer.offline.catch_up import wait_for_lake
-from services.indexer.offline.dataset_rows import histories, labelled, labelled_candidates, unique_events
+from services.indexer.offline.dataset_rows import histories, labelled, labelled_candidates
 from services.indexer.offline.day_files import write_training_rows
 from services.indexer.offline.definitions_in_use import definitions_in_use
 from services.indexer.offline.pin_table import pin_table
 from services.indexer.offline.sequence_events import sequence_events
 from services.indexer.offline.training_requests import training_requests
+from services.indexer.outbound.duckdb_labels import unique_events
 from services.indexer.ports import Lake, PinStore
 from services.indexer.wiring import iceberg_lake, kafka_bus, redis_store
 

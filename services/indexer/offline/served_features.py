@@ -26,8 +26,9 @@ from services.indexer.config import Config
 from services.indexer.domain.lake_rows import Table
 from services.indexer.inbound.kafka_lake import FEATURE_TOPICS
 from services.indexer.offline.catch_up import wait_for_lake
-from services.indexer.offline.dataset_rows import histories, unique_events
+from services.indexer.offline.dataset_rows import histories
 from services.indexer.offline.pin_table import enriched_times_ms, pin_table
+from services.indexer.outbound.duckdb_labels import unique_events
 from services.indexer.outbound.iceberg_lake import IcebergLake
 from services.indexer.ports import Lake, PinStore
 from services.indexer.wiring import iceberg_lake, kafka_bus, redis_store
