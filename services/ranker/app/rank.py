@@ -9,7 +9,7 @@ import numpy as np
 from chassis import tracing
 from chassis.clock import Clock
 from chassis.deadline import Deadline
-from chassis.errors import CorkboardError, Invalid
+from chassis.errors import CorkboardError, Corrupt
 from chassis.reason import reason_of
 from services.ranker.app.trimming import Trimming
 from services.ranker.domain.history_selection import select_events
@@ -26,14 +26,16 @@ from services.ranker.domain.ranking import (
     influencing,
     unique,
 )
+from services.ranker.domain.request_limits import check
 from services.ranker.domain.served_features import Asked, served_features
 from services.ranker.domain.utility import order_by_utility, retrieval_order, utility, with_retrieval_prior
 from services.ranker.ports import FeatureLog, PinFeatureStore, RankingMeter, Scorer, Sequences, UtilityWeights
 
 SPAN = "rank candidates"
-MAX_CANDIDATES = 2_000
 SHORT_S = 0.04  # with less time than this a full pool cannot be scored
 NUM_WHEN_SHORT = 100
+READ_SHARE = 0.5  # of the time left, for each of the two reads: without them there is still something to score
+ANSWER_S = 0.01  # kept for the answer itself: retrieval's order in time is better than none
 
 
 class Rank:
@@ -72,7 +74,7 @@ class Rank:
 
     async def __call__(self, ask: RankAsk, deadline: Deadline) -> Ranked:
         """Every pin once, best first; what was missing is named. Raises: Invalid."""
-        _check(ask)
+        check(ask)
         candidates = unique(ask.candidates)
         if not candidates:
             return Ranked(())
@@ -106,7 +108,7 @@ class Rank:
 
     async def _read_sequence(self, user_id: str, deadline: Deadline, degradations: list[Degradation]) -> UserSequence:
         try:
-            return await self._sequences.recent(user_id, deadline)
+            return await self._sequences.recent(user_id, _share(deadline))
         except CorkboardError as error:
             degradations.append(Degradation("sequence", reason_of(error), "history_free"))
             return UserSequence()
@@ -115,7 +117,7 @@ class Rank:
         self, pin_ids: Sequence[str], deadline: Deadline, degradations: list[Degradation]
     ) -> Mapping[str, PinFeatures] | None:
         try:
-            return await self._pins.features(pin_ids, deadline)
+            return await self._pins.features(pin_ids, _share(deadline))
         except CorkboardError as error:
             degradations.append(Degradation("pin_features", reason_of(error), "default_features"))
             return None
@@ -140,7 +142,9 @@ class Rank:
     ) -> Scores | None:
         payload = asked.payload
         try:
-            scores = await self._scorer.score(payload, ask.user_id, asked.sequence.version, deadline)
+            within = deadline.capped(deadline.remaining_s() - ANSWER_S)
+            scores = await self._scorer.score(payload, ask.user_id, asked.sequence.version, within)
+            _check_shapes(scores, len(asked.candidates))
         except CorkboardError as error:
             degradations.append(Degradation("ranker_leaf", reason_of(error), "retrieval_order"))
             return None
@@ -172,7 +176,7 @@ class Rank:
             return retrieval_order([*candidates, *rest])
         heads = scores.probability_by_head
         utility_C = utility(heads, self._weights.weights(surface))
-        if len(utility_C) != len(candidates) or not np.isfinite(utility_C).any():
+        if not np.isfinite(utility_C).any():
             degradations.append(Degradation("ranker_leaf", "not_finite", "retrieval_order"))
             return retrieval_order([*candidates, *rest])
         if not np.isfinite(utility_C).all():
@@ -192,8 +196,12 @@ def _within(
     return candidates[:NUM_WHEN_SHORT], candidates[NUM_WHEN_SHORT:]
 
 
-def _check(ask: RankAsk) -> None:
-    if len(ask.candidates) > MAX_CANDIDATES:
-        raise Invalid(f"{len(ask.candidates)} candidates, at most {MAX_CANDIDATES} are ranked", field="candidates")
-    if len(ask.user_id) > 128:
-        raise Invalid(f"user_id has {len(ask.user_id)} characters, at most 128 are allowed", field="user_id")
+def _share(deadline: Deadline) -> Deadline:
+    return deadline.capped(deadline.remaining_s() * READ_SHARE)
+
+
+def _check_shapes(scores: Scores, num_candidates: int) -> None:
+    """Raises: Corrupt when a head has not one probability per candidate."""
+    for head, column in scores.probability_by_head.items():
+        if column.shape != (num_candidates,):
+            raise Corrupt(f"the leaf answered {head} with {column.shape}, asked for {num_candidates} candidates")

@@ -74,10 +74,11 @@ class FakeSequences:
 
 
 class FakePins:
-    """Every pin of the world is known; `error` is raised instead when it is set."""
+    """Every pin of the world is known; `vectors` replaces some; `error` is raised instead when it is set."""
 
     def __init__(self) -> None:
         self.error: CorkboardError | None = None
+        self.vectors: dict[str, Floats] = {}
         self.asked: list[Sequence[str]] = []
 
     async def features(self, pin_ids: Sequence[str], deadline: Deadline) -> Mapping[str, PinFeatures]:
@@ -85,7 +86,8 @@ class FakePins:
         if self.error:
             raise self.error
         known = [name for name in pin_ids if name.startswith("pin-")]
-        return {name: PinFeatures(vector(int(name[4:])), NOW_MS - 10_000_000, 5_000_000, "hash-1") for name in known}
+        vectors = {name: self.vectors.get(name, vector(int(name[4:]))) for name in known}
+        return {name: PinFeatures(vectors[name], NOW_MS - 10_000_000, 5_000_000, "hash-1") for name in known}
 
 
 class FakeScorer:
