@@ -76,11 +76,15 @@ class GrpcPinFeatures:
 def read_events(batch: pa.RecordBatch) -> tuple[SequenceEvent, ...]:
     """Rows of a sequence, in its order. Raises: Corrupt when they have other columns or types than were asked for."""
     with _as_asked("sequence"):
-        columns = batch.select(EVENT_COLUMNS).cast(EVENTS).to_pydict()
-    rows = zip(*(columns[name] for name in EVENT_COLUMNS), strict=True)
+        rows = batch.select(EVENT_COLUMNS).cast(EVENTS)
+        if rows.column("event_time_ms").null_count:
+            raise ValueError("an event has no time")
+    columns = rows.to_pydict()
     return tuple(
-        SequenceEvent(event_id, event_type, pin_id, time_ms, traceparent or "")
-        for event_id, event_type, pin_id, time_ms, traceparent in rows
+        SequenceEvent(event_id or "", event_type or "", pin_id or "", time_ms, traceparent or "")
+        for event_id, event_type, pin_id, time_ms, traceparent in zip(
+            *(columns[name] for name in EVENT_COLUMNS), strict=True
+        )
     )
 
 

@@ -61,7 +61,7 @@ async def abort_with_reason(context: Any, reason: str) -> None:
 
 
 class Indexer(rpc.SequenceServiceServicer, rpc.FeatureServiceServicer):
-    """Everybody saved pins 3 and 9, except unknown users. Moods: garbage, no_columns, other_types."""
+    """Everybody saved pins 3 and 9, except unknown users. Moods: garbage, no_columns, nulls, other_types."""
 
     def __init__(self) -> None:
         self.sequences, self.pins = Mood(), Mood()
@@ -97,6 +97,9 @@ def _spoilt(mood: str, rows: pa.RecordBatch) -> ArrowTable:
         return ArrowTable(ipc_stream=b"this is no Arrow stream")
     if mood == "no_columns":
         return batch_to_table(rows.select(["pin_id"]))
+    if mood == "nulls":
+        nulls = [pa.nulls(rows.num_rows, each.type) for each in rows.schema]
+        return batch_to_table(pa.RecordBatch.from_arrays(nulls, schema=rows.schema))
     if mood == "other_types":
         columns = {name: pa.array([f"text {row}" for row in range(rows.num_rows)]) for name in rows.schema.names}
         return batch_to_table(pa.RecordBatch.from_pydict(columns))
