@@ -20,10 +20,11 @@ from chassis.errors import CorkboardError, Corrupt, NotFound
 from modeling.arrays import Bools, Doubles
 from modeling.calibration import reliability, view_name
 from modeling.evaluation import calibration_error
+from sequences.labels import LABELS
 from services.ranker.domain.features import HEADS
-from services.ranker.offline.served_examples import LABEL_COLUMN
 
 MODEL = "model:ranker"
+LABEL_BY_HEAD = dict(zip(HEADS, LABELS, strict=True))  # both lists are in the order of the actions
 
 
 def reliability_report(shown: pa.Table, model: str = "") -> dict[str, Any]:
@@ -49,7 +50,7 @@ def _views(shown: pa.Table) -> Iterator[tuple[str, Doubles, Bools]]:
     surface_N = np.asarray(shown.column("surface").to_pylist(), dtype=object)
     for head in HEADS:
         said_N = np.asarray([each.get(head, np.nan) for each in scores], dtype=np.float64)
-        happened_N = shown.column(LABEL_COLUMN[head]).to_numpy(zero_copy_only=False).astype(np.bool_)
+        happened_N = shown.column(LABEL_BY_HEAD[head]).to_numpy(zero_copy_only=False).astype(np.bool_)
         is_said_N = np.isfinite(said_N)
         if is_said_N.any():
             yield head, said_N[is_said_N], happened_N[is_said_N]

@@ -66,10 +66,10 @@ def _requests(rankings: Sequence[LoggedRanking], pin_row: Mapping[str, int], win
     for row, ranking in enumerate(rankings):
         pin_RC[row, : len(ranking.pin_ids)] = [pin_row[pin_id] for pin_id in ranking.pin_ids]
     return Requests(
-        window,
-        np.asarray([each.time_ms for each in rankings], dtype=np.int64),
-        pin_RC,
-        np.zeros((*pin_RC.shape, len(HEADS)), dtype=np.float32),
-        np.full((*pin_RC.shape, 2), NO_SCORE, dtype=np.float32),
-        np.asarray([SURFACE_ROW.get(each.surface, 0) for each in rankings], dtype=np.int64),
+        window=window,
+        time_ms_R=np.asarray([each.time_ms for each in rankings], dtype=np.int64),
+        pin_RC=pin_RC,
+        label_RCH=np.zeros((*pin_RC.shape, len(HEADS)), dtype=np.float32),
+        score_RCG=np.full((*pin_RC.shape, 2), NO_SCORE, dtype=np.float32),
+        surface_R=np.asarray([SURFACE_ROW.get(each.surface, 0) for each in rankings], dtype=np.int64),
     )

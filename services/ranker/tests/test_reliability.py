@@ -9,8 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from services.ranker.offline.reliability import main
-from services.ranker.offline.served_examples import LABEL_COLUMN
+from services.ranker.offline.reliability import LABEL_BY_HEAD, main
 
 
 def shown(num_pins: int = 4_000) -> pa.Table:
@@ -20,7 +19,7 @@ def shown(num_pins: int = 4_000) -> pa.Table:
     surface_N = np.where(np.arange(num_pins) % 2 == 0, "home", "search")
     true_N2 = said_N2 * np.stack([np.ones(num_pins), np.where(surface_N == "home", 0.5, 1.0)], axis=1)
     happened_N2 = random.random((num_pins, 2)) < true_N2
-    labels = dict.fromkeys(LABEL_COLUMN.values(), np.zeros(num_pins, np.bool_))
+    labels = dict.fromkeys(LABEL_BY_HEAD.values(), np.zeros(num_pins, np.bool_))
     labels |= {"clicked": happened_N2[:, 0], "saved": happened_N2[:, 1]}
     versions = [json.dumps({"model:ranker": "old" if row < 100 else "new"}) for row in range(num_pins)]
     return pa.table(
@@ -55,6 +54,17 @@ def test_a_head_that_is_off_is_seen_on_its_surface(tmp_path: Path, capsys: pytes
     for row in heads.values():
         assert sum(point["num_examples"] for point in row["reliability"]) == row["num_examples"]
         assert row["observed"] == pytest.approx(sum(p["observed"] * p["num_examples"] for p in row["reliability"]))
+
+
+def test_every_action_has_the_label_of_its_own() -> None:
+    assert LABEL_BY_HEAD == {
+        "click": "clicked",
+        "save": "saved",
+        "hide": "hidden",
+        "long_view": "long_viewed",
+        "share": "shared",
+        "conversion": "converted",
+    }
 
 
 def test_only_pins_of_the_named_version_count(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
