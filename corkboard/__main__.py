@@ -13,8 +13,9 @@ from corkboard.commands import (
     chaos,
     data,
     definitions,
+    diagnose,
     doctor,
-    evaluate_ranker,
+    evaluate_reliability,
     feeds,
     lake,
     load,
@@ -67,9 +68,10 @@ def build() -> typer.Typer:
     app.add_typer(data.importer, name="import")
     app.add_typer(train_cg.app, name="train")
     app.add_typer(chaos.app, name="chaos")
-    app.add_typer(evaluate_ranker.app, name="evaluate")
+    app.add_typer(evaluate_reliability.app, name="evaluate")
     app.add_typer(calibrate.calibrate, name="calibrate")
     app.add_typer(definitions.app, name="definitions")
+    app.add_typer(diagnose.app, name="diagnose")
     app.add_typer(lake.app, name="lake")
     app.add_typer(models.app, name="models")
     app.add_typer(parity.app, name="parity")

@@ -58,6 +58,15 @@ FEEDS_SERVED = Topic(
     num_partitions=6,  # the same for the consumers of 1, 2, 3 or 6 zones
     retention_s=7 * DAY_S,
 )
+FEATURES_SERVED = Topic(
+    "corkboard.features.served.v1",
+    key="user bucket",
+    value="ServedFeatures",
+    owner="ranker",
+    consumers=("indexer",),
+    num_partitions=6,  # the same for the consumers of 1, 2, 3 or 6 zones
+    retention_s=7 * DAY_S,
+)
 MODELS_RELEASED = Topic(
     "corkboard.models.released.v1",
     key="model name",
@@ -102,6 +111,7 @@ ALL: tuple[Topic, ...] = (
     PINS_ENRICHED,
     EMBEDDINGS_PUBLISHED,
     FEEDS_SERVED,
+    FEATURES_SERVED,
     MODELS_RELEASED,
     DEFINITIONS_RELEASED,
     QUOTA_RULES,

@@ -15,6 +15,7 @@ TECHNOLOGIES = (
     "kafka_",
     "redis_",
     "sqlite_",
+    "duckdb_",
     "iceberg_",
     "kubernetes_",
     "prometheus_",

@@ -12,14 +12,23 @@ from typing import Annotated, Any
 
 import typer
 
-from chassis.errors import Conflict, CorkboardError, DeadlineExceeded, Invalid, NotFound, Overloaded, Unavailable
+from chassis.errors import (
+    Conflict,
+    CorkboardError,
+    Corrupt,
+    DeadlineExceeded,
+    Invalid,
+    NotFound,
+    Overloaded,
+    Unavailable,
+)
 from corkboard.commands.output import Json, Output, pairs, table
 from corkboard.local.home import Home
 from corkboard.session import Endpoints
 
 app = typer.Typer(no_args_is_help=True, help="Tables of the lake.")
 ERRORS: dict[str, type[CorkboardError]] = {
-    each.status: each for each in (Conflict, Invalid, NotFound, Overloaded, Unavailable, DeadlineExceeded)
+    each.status: each for each in (Conflict, Corrupt, Invalid, NotFound, Overloaded, Unavailable, DeadlineExceeded)
 }
 DAY = "%Y-%m-%d"
 LAST_LINES = 20  # of what a job said, shown when it fails
@@ -122,13 +131,15 @@ def _upkeep(arguments: list[str], name: str, what: str, output: Output) -> None:
     output.result(report, lambda: table(what, columns, rows, right=columns[1:]))
 
 
-def run_job(arguments: list[str], output: Output, settings: dict[str, str] | None = None) -> dict[str, Any]:
-    """What a job of the indexer reports, in a process of its own. Raises: what the job says, Unavailable."""
+def run_job(
+    arguments: list[str], output: Output, settings: dict[str, str] | None = None, service: str = "indexer"
+) -> dict[str, Any]:
+    """What an offline job of a service reports, in a process of its own. Raises: what the job says, Unavailable."""
     home = Home.from_environment()
     environment = {"INDEXER_LAKE_DIR": str(home.lake), "INDEXER_BUNDLES_URI": str(home.bundles)}
     with (
         subprocess.Popen(  # noqa: S603  # this interpreter, our modules
-            [sys.executable, "-m", f"services.indexer.offline.{arguments[0]}", *arguments[1:]],
+            [sys.executable, "-m", f"services.{service}.offline.{arguments[0]}", *arguments[1:]],
             env=environment | os.environ | (settings or {}),
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

@@ -133,9 +133,16 @@ class Planner:
                 "REDIS_URL": redis_url,
                 "LAKE_DIR": str(self._home.lake),
                 "LAKE_COMMIT_INTERVAL_S": "5",
+                "RELIABILITY_INTERVAL_S": "30",
+                "RELIABILITY_WINDOW_S": "300",  # nobody waits an hour here
             },
             "cg": {"INDEXER_TARGET": indexer},
-            "ranker": {"ROLE": "root", "INDEXER_TARGET": indexer, "LEAF_TARGET": self.target("ranker-leaf")},
+            "ranker": {
+                "ROLE": "root",
+                "INDEXER_TARGET": indexer,
+                "LEAF_TARGET": self.target("ranker-leaf"),
+                "FEATURE_LOG_SHARE": "0.2",  # few feeds are asked for here
+            },
             "ranker-leaf": {"ROLE": "leaf"},
             "blender": {
                 "INDEXER_TARGET": indexer,

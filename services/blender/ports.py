@@ -94,8 +94,10 @@ class PopularCopies(Protocol):
 class Ranker(Protocol):
     """Scores candidates for a user."""
 
-    async def rank(self, request: FeedRequest, request_id: str, candidates: Sequence[Candidate]) -> Ranking:
-        """Scores of the candidates, in retrieval order given."""
+    async def rank(
+        self, request: FeedRequest, request_id: str, candidates: Sequence[Candidate], versions: Mapping[str, str]
+    ) -> Ranking:
+        """Scores of the candidates, in retrieval order given; `versions` is what they were made with, for logs."""
         ...
 
 

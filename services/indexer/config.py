@@ -37,6 +37,14 @@ class Config(ServiceConfig):
         description="Name of a run beside the real one, which reads the events of that enrich; empty = the real one.",
     )
 
+    reliability_interval_s: float = Field(
+        300.0,
+        ge=0,
+        description="Seconds between two counts of what the ranker said and what happened (lake); 0 = none is made.",
+    )
+    reliability_window_s: float = Field(
+        3_600.0, gt=0, description="Seconds after serving within which an action counts as what happened."
+    )
     lake_upkeep_interval_s: float = Field(
         600.0, gt=0, description="Seconds between two rounds of merging small files and expiring old snapshots."
     )

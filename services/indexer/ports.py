@@ -107,6 +107,10 @@ class PinStore(Protocol):
         """One row per known pin, in the order asked, with these columns, in one round trip."""
         ...
 
+    async def enriched_times_ms(self, pin_ids: Sequence[str]) -> Mapping[str, int]:
+        """When each known pin was enriched, in one round trip."""
+        ...
+
     def pin_ids(self) -> AsyncIterator[str]:
         """Every pin, in no order, each at least once."""
         ...
@@ -135,6 +139,19 @@ class Lake(Protocol):
 
         No columns without events. Raises: Unavailable, Invalid for an unknown column.
         """
+        ...
+
+
+class Outcomes(Protocol):
+    """What became of shown pins. Calls block. All raise Unavailable."""
+
+    def known_until_ms(self) -> int:
+        """Feeds and events up to here are in the lake, epoch milliseconds; 0 without any of one of them."""
+        ...
+
+    def between(self, since_ms: int, until_ms: int, window_ms: int) -> pa.Table:
+        """Pins shown in [since, until) in the columns of SHOWN, and a bool column per label: whether the user did so
+        within the window after."""
         ...
 
 

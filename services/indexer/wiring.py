@@ -22,6 +22,7 @@ from services.indexer.app.audit_sequences import AuditSequences
 from services.indexer.app.index_events import IndexEvents
 from services.indexer.app.index_feeds import IndexFeeds
 from services.indexer.app.keep_lake import KeepLake
+from services.indexer.app.measure_reliability import MeasureReliability
 from services.indexer.app.quality_board import QualityBoard
 from services.indexer.app.read_features import ReadFeatures
 from services.indexer.app.read_sequences import ReadSequences
@@ -34,7 +35,9 @@ from services.indexer.inbound.kafka_accepted import ACCEPTED_TOPICS, AcceptedCon
 from services.indexer.inbound.kafka_lake import LAKE_GROUP, MAX_RECORDS, LakeConsumer
 from services.indexer.inbound.kafka_online import OnlineConsumer, online_topics
 from services.indexer.inbound.resources import resource_of
+from services.indexer.outbound.duckdb_labels import LABEL_BY_TYPE
 from services.indexer.outbound.iceberg_lake import IcebergLake
+from services.indexer.outbound.iceberg_outcomes import IcebergOutcomes
 from services.indexer.outbound.iceberg_upkeep import IcebergUpkeep
 from services.indexer.outbound.redis_connection import RedisConnection
 from services.indexer.outbound.redis_pins import RedisPinStore
@@ -180,7 +183,8 @@ def _lake(shell: Shell, config: Config, lake: Lake) -> list[Part]:
         max_records=MAX_RECORDS,
         start_offsets=consumer.start_offsets,
     )
-    return [writer, *_upkeep(shell, config, lake, writer), consuming, LakeDrain(writer)]
+    rounds = [*_upkeep(shell, config, lake, writer), *_reliability(shell, config, lake)]
+    return [writer, *rounds, consuming, LakeDrain(writer)]
 
 
 def upkeep_limits(config: Config) -> UpkeepLimits:
@@ -193,6 +197,21 @@ def _upkeep(shell: Shell, config: Config, lake: Lake, writer: LakeWriter) -> lis
         return []
     every_s, limits = config.lake_upkeep_interval_s, upkeep_limits(config)
     return [KeepLake(lambda: IcebergUpkeep(lake.catalog), writer, limits, every_s, shell.clock, shell.metrics)]
+
+
+def _reliability(shell: Shell, config: Config, lake: Lake) -> list[Part]:
+    if not isinstance(lake, IcebergLake) or config.shadow or not config.reliability_interval_s:
+        return []
+    return [
+        MeasureReliability(
+            IcebergOutcomes(lake.reader()),
+            LABEL_BY_TYPE,
+            interval_s=config.reliability_interval_s,
+            window_s=config.reliability_window_s,
+            clock=shell.clock,
+            metrics=shell.metrics,
+        )
+    ]
 
 
 def _group(name: str, config: Config) -> str:

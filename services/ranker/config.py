@@ -39,6 +39,12 @@ class Config(ServiceConfig):
     retrieval_prior_power: float = Field(
         default=2.0, ge=0, description="how much a low place in retrieval lowers a positive utility; 0 = not at all"
     )
+    feature_log_share: float = Field(
+        default=0.01, ge=0, le=1, description="share of scored rankings whose inputs are logged for comparison (root)"
+    )
+    feature_log_max_candidates: int = Field(
+        default=50, ge=1, le=500, description="candidates of a logged ranking, chosen at random (root)"
+    )
     pin_cache_max_pins: int = Field(default=50_000, ge=1, description="pins whose features the root keeps")
     pin_cache_max_age_s: float = Field(default=30.0, gt=0, description="age at which cached features are read anew")
     torch_num_threads: int = Field(default=1, ge=1, description="threads of one model pass (leaf)")

@@ -1,10 +1,11 @@
 """What ranking needs from the world."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 from chassis.deadline import Deadline
 from services.ranker.domain.ranking import Payload, PinFeatures, Scores, UserSequence
+from services.ranker.domain.served_features import ServedFeatures
 
 
 class Sequences(Protocol):
@@ -34,8 +35,22 @@ class Scorer(Protocol):
 class UtilityWeights(Protocol):
     """How much each action is worth on a surface."""
 
+    @property
+    def version(self) -> str:
+        """Of the definitions they are from; empty before any were released."""
+        ...
+
     def weights(self, surface: str) -> Mapping[str, float]:
         """Weight by head; a built-in set for surfaces that define none."""
+        ...
+
+
+class FeatureLog(Protocol):
+    """Where a sample of what models were given goes, off the path of the answer."""
+
+    def offer(self, make: Callable[[], ServedFeatures]) -> None:
+        """Of a scored ranking; `make` is called at once, or not at all. Never waits and never fails; what cannot be
+        taken is counted."""
         ...
 
 

@@ -27,6 +27,7 @@ from services.ranker.outbound.bundle_weights import DefinitionWeights
 from services.ranker.outbound.grpc_indexer import GrpcPinFeatures, GrpcSequences
 from services.ranker.outbound.grpc_leaf import GrpcScorer
 from services.ranker.outbound.in_memory_pin_cache import CachedPinFeatures
+from services.ranker.outbound.kafka_served_features import KafkaFeatureLog
 from services.ranker.outbound.prometheus_leaf_meter import BatchMetrics, ContextMetrics, ShadowMetrics
 from services.ranker.outbound.prometheus_meter import MetricsMeter
 from services.ranker.outbound.prometheus_trim_meter import TrimMetrics
@@ -70,6 +71,13 @@ def _build_root(
     )
     trimming = Trimming(TrimMetrics(shell.metrics, shell.clock), shell.clock)
     weights = DefinitionWeights()
+    feature_log = KafkaFeatureLog(
+        shell.producer,
+        shell.metrics,
+        f"/ranker/{config.zone}/{config.instance}",
+        share=config.feature_log_share,
+        max_candidates=config.feature_log_max_candidates,
+    )
     rank = Rank(
         sequences,
         cached,
@@ -77,6 +85,7 @@ def _build_root(
         weights,
         trimming,
         MetricsMeter(shell.metrics),
+        feature_log,
         shell.clock,
         model=config.model_names[0],
         model_by_surface=config.models_of_surfaces,
@@ -91,7 +100,7 @@ def _build_root(
     lists = SignatureReleases(trimming).apply
     models = [_watcher(shell, topics.MODELS_RELEASED, {name}, lists, is_required=False) for name in config.model_names]
     definitions = _watcher(shell, topics.DEFINITIONS_RELEASED, {"definitions"}, weights.apply)
-    return shell.service(parts=[definitions, *models], doors=[door])
+    return shell.service(parts=[definitions, *models, feature_log], doors=[door])
 
 
 def _build_leaf(config: Config, shell: Shell) -> Service:

@@ -83,6 +83,7 @@ class RankRequest(_message.Message):
     CANDIDATES_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     REQUEST_TIME_MS_FIELD_NUMBER: _builtins.int
+    VERSIONS_FIELD_NUMBER: _builtins.int
     user_id: _builtins.str
     """at most 128 characters"""
     surface: _builtins.str
@@ -97,6 +98,10 @@ class RankRequest(_message.Message):
     def candidates(self) -> _containers.RepeatedCompositeFieldContainer[Global___RankCandidate]:
         """at most 2,000"""
 
+    @_builtins.property
+    def versions(self) -> _common_pb2.Versions:
+        """what the candidates were made with, for logs; filled by blender"""
+
     def __init__(
         self,
         *,
@@ -106,10 +111,11 @@ class RankRequest(_message.Message):
         candidates: _abc.Iterable[Global___RankCandidate] | None = ...,
         request_id: _builtins.str = ...,
         request_time_ms: _builtins.int = ...,
+        versions: _common_pb2.Versions | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["versions", b"versions"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["candidates", b"candidates", "request_id", b"request_id", "request_time_ms", b"request_time_ms", "subject_pin_id", b"subject_pin_id", "surface", b"surface", "user_id", b"user_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["candidates", b"candidates", "request_id", b"request_id", "request_time_ms", b"request_time_ms", "subject_pin_id", b"subject_pin_id", "surface", b"surface", "user_id", b"user_id", "versions", b"versions"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -366,3 +372,127 @@ class ScoreResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ScoreResponse: _TypeAlias = ScoreResponse  # noqa: Y015
+
+@_typing.final
+class ServedFeatures(_message.Message):
+    """What a model was given for one ranking; a value of topic features.served, filled by the root for a share of rankings."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class NumPinsByVectorVersionEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.int
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.int = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    USER_ID_FIELD_NUMBER: _builtins.int
+    SURFACE_FIELD_NUMBER: _builtins.int
+    REQUEST_TIME_MS_FIELD_NUMBER: _builtins.int
+    SERVED_TIME_MS_FIELD_NUMBER: _builtins.int
+    MODEL_FIELD_NUMBER: _builtins.int
+    MODEL_VERSION_FIELD_NUMBER: _builtins.int
+    SEQUENCE_VERSION_FIELD_NUMBER: _builtins.int
+    VERSIONS_FIELD_NUMBER: _builtins.int
+    NUM_PINS_BY_VECTOR_VERSION_FIELD_NUMBER: _builtins.int
+    DEFAULTED_INPUTS_FIELD_NUMBER: _builtins.int
+    DEGRADATIONS_FIELD_NUMBER: _builtins.int
+    NUM_CANDIDATES_FIELD_NUMBER: _builtins.int
+    PIN_IDS_FIELD_NUMBER: _builtins.int
+    EVENT_IDS_FIELD_NUMBER: _builtins.int
+    NUM_GAPLESS_EVENTS_FIELD_NUMBER: _builtins.int
+    IS_WHOLE_HISTORY_FIELD_NUMBER: _builtins.int
+    INPUTS_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """of the feed; empty when the caller named none"""
+    user_id: _builtins.str
+    """whose history it is"""
+    surface: _builtins.str
+    """home, related, search"""
+    request_time_ms: _builtins.int
+    """epoch milliseconds; what ages were counted up to"""
+    served_time_ms: _builtins.int
+    """epoch milliseconds; when the root had the scores"""
+    model: _builtins.str
+    """model that scored"""
+    model_version: _builtins.str
+    """its version"""
+    sequence_version: _builtins.int
+    """of the history that was read; 0 = the user has none"""
+    num_candidates: _builtins.int
+    """that were scored"""
+    num_gapless_events: _builtins.int
+    """newest events of it between which none was left out"""
+    is_whole_history: _builtins.bool
+    """whether none was left out before them either"""
+    @_builtins.property
+    def versions(self) -> _common_pb2.Versions:
+        """definitions of the sequence and of the weights, the caller's"""
+
+    @_builtins.property
+    def num_pins_by_vector_version(self) -> _containers.ScalarMap[_builtins.str, _builtins.int]:
+        """of the logged pins; "" = without a content vector"""
+
+    @_builtins.property
+    def defaulted_inputs(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """inputs that the leaf had to replace by their defaults"""
+
+    @_builtins.property
+    def degradations(self) -> _containers.RepeatedCompositeFieldContainer[_common_pb2.Degradation]:
+        """what could not be read"""
+
+    @_builtins.property
+    def pin_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """logged candidates, in retrieval order; a sample if many were scored"""
+
+    @_builtins.property
+    def event_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """history, oldest first"""
+
+    @_builtins.property
+    def inputs(self) -> _common_pb2.NamedTensors:
+        """as sent; a row per history event, or per logged candidate"""
+
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+        user_id: _builtins.str = ...,
+        surface: _builtins.str = ...,
+        request_time_ms: _builtins.int = ...,
+        served_time_ms: _builtins.int = ...,
+        model: _builtins.str = ...,
+        model_version: _builtins.str = ...,
+        sequence_version: _builtins.int = ...,
+        versions: _common_pb2.Versions | None = ...,
+        num_pins_by_vector_version: _abc.Mapping[_builtins.str, _builtins.int] | None = ...,
+        defaulted_inputs: _abc.Iterable[_builtins.str] | None = ...,
+        degradations: _abc.Iterable[_common_pb2.Degradation] | None = ...,
+        num_candidates: _builtins.int = ...,
+        pin_ids: _abc.Iterable[_builtins.str] | None = ...,
+        event_ids: _abc.Iterable[_builtins.str] | None = ...,
+        num_gapless_events: _builtins.int = ...,
+        is_whole_history: _builtins.bool = ...,
+        inputs: _common_pb2.NamedTensors | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["inputs", b"inputs", "versions", b"versions"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["defaulted_inputs", b"defaulted_inputs", "degradations", b"degradations", "event_ids", b"event_ids", "inputs", b"inputs", "is_whole_history", b"is_whole_history", "model", b"model", "model_version", b"model_version", "num_candidates", b"num_candidates", "num_gapless_events", b"num_gapless_events", "num_pins_by_vector_version", b"num_pins_by_vector_version", "pin_ids", b"pin_ids", "request_id", b"request_id", "request_time_ms", b"request_time_ms", "sequence_version", b"sequence_version", "served_time_ms", b"served_time_ms", "surface", b"surface", "user_id", b"user_id", "versions", b"versions"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ServedFeatures: _TypeAlias = ServedFeatures  # noqa: Y015

@@ -1,9 +1,10 @@
 """Scores from the ranker's root."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from chassis.clock import Clock
 from chassis.grpc.client import ChannelPool
+from protos.common.v1 import common_pb2 as common
 from protos.ranker.v1 import ranker_pb2 as pb
 from protos.ranker.v1.ranker_pb2_grpc import RankingServiceStub
 from services.blender.domain.candidate import Candidate
@@ -18,7 +19,9 @@ class GrpcRanker:
     def __init__(self, pool: ChannelPool, clock: Clock) -> None:
         self._pool, self._clock = pool, clock
 
-    async def rank(self, request: FeedRequest, request_id: str, candidates: Sequence[Candidate]) -> Ranking:
+    async def rank(
+        self, request: FeedRequest, request_id: str, candidates: Sequence[Candidate], versions: Mapping[str, str]
+    ) -> Ranking:
         """See Ranker."""
         message = pb.RankRequest(
             user_id=request.user_id,
@@ -35,6 +38,7 @@ class GrpcRanker:
             ],
             request_id=request_id,
             request_time_ms=self._clock.now_ms(),
+            versions=common.Versions(by_artifact=versions),
         )
         answer: pb.RankResponse = await self._pool.call(RankingServiceStub, "Rank", message)
         return Ranking(

@@ -23,6 +23,13 @@ async def test_a_page_is_full_unique_and_in_positions(blender: RunningBlender) -
     assert not response.items[0].score_parts
 
 
+async def test_the_ranker_is_told_what_the_candidates_were_made_with(blender: RunningBlender) -> None:
+    response = await blender.feed()
+    (asked,) = blender.peers.ranker.calls
+    assert asked.request_id == response.request_id
+    assert dict(asked.versions.by_artifact).keys() == {"definitions", "model:two_tower"}
+
+
 async def test_the_best_scores_come_but_not_in_plain_order(blender: RunningBlender) -> None:
     response = await blender.feed()
     scores = [item.score for item in response.items]

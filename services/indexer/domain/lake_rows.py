@@ -33,6 +33,31 @@ FEED_COLUMNS: pa.Schema = pa.schema(
 )
 """One row per served pin; `versions` and `score_by_head` are JSON objects."""
 
+FEATURE_COLUMNS: pa.Schema = pa.schema(
+    [
+        ("request_id", pa.string()),
+        ("user_id", pa.string()),
+        ("surface", pa.string()),
+        ("request_time_ms", pa.int64()),
+        ("served_time_ms", pa.int64()),
+        ("model", pa.string()),
+        ("model_version", pa.string()),
+        ("sequence_version", pa.int64()),
+        ("versions", pa.string()),
+        ("vector_versions", pa.string()),
+        ("defaulted_inputs", pa.list_(pa.string())),
+        ("degraded", pa.list_(pa.string())),
+        ("num_candidates", pa.int32()),
+        ("pin_ids", pa.list_(pa.string())),
+        ("event_ids", pa.list_(pa.string())),
+        ("num_gapless_events", pa.int32()),
+        ("is_whole_history", pa.bool_()),
+        ("inputs", pa.binary()),
+    ]
+)
+"""One row per logged ranking, as in `ServedFeatures`. `versions` and `vector_versions` (pins by version) are JSON
+objects, `degraded` names what could not be read, `inputs` is a serialised `NamedTensors`."""
+
 USAGE_COLUMNS: pa.Schema = pa.schema(
     [
         ("key", pa.string()),
@@ -56,6 +81,7 @@ class Table(Enum):
 
     EVENTS = ("events_enriched", "event_time_ms", "event_date", ("event_type",), "user_id")
     FEEDS = ("feeds_served", "served_time_ms", "served_date", (), "user_id")
+    FEATURES = ("served_features", "served_time_ms", "served_date", (), "user_id")
     USAGE = ("quota_usage", "window_start_ms", "window_date", (), "key")
 
     def __init__(

@@ -9,14 +9,17 @@ from protos import topics
 from services.indexer.app.write_lake import LakeWriter
 from services.indexer.domain.lake_rows import LakeRecord, Table
 from services.indexer.inbound.envelopes import envelope_of
+from services.indexer.inbound.features import feature_rows_of
 from services.indexer.inbound.feeds import feed_of, rows_of
 from services.indexer.inbound.usage import usage_rows_of
 
 HISTORY_TOPICS = (topics.EVENTS_ENRICHED, topics.FEEDS_SERVED)
-LAKE_TOPICS = (*HISTORY_TOPICS, topics.QUOTA_USAGE)
+FEATURE_TOPICS = (topics.EVENTS_ENRICHED, topics.FEATURES_SERVED)
+LAKE_TOPICS = (*HISTORY_TOPICS, topics.FEATURES_SERVED, topics.QUOTA_USAGE)
 TABLE_BY_TOPIC = {
     topics.EVENTS_ENRICHED.name: Table.EVENTS,
     topics.FEEDS_SERVED.name: Table.FEEDS,
+    topics.FEATURES_SERVED.name: Table.FEATURES,
     topics.QUOTA_USAGE.name: Table.USAGE,
 }
 LAKE_GROUP = "indexer-lake"
@@ -50,6 +53,7 @@ def _lake_record(record: Record, table: Table) -> LakeRecord:
 ROWS_OF: Mapping[Table, Callable[[Record], pa.RecordBatch]] = {
     Table.EVENTS: envelope_of,
     Table.FEEDS: lambda record: rows_of(feed_of(record)),
+    Table.FEATURES: feature_rows_of,
     Table.USAGE: usage_rows_of,
 }
 """What turns a record into rows of each table."""

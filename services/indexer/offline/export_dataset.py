@@ -18,21 +18,22 @@ from chassis.config import load
 from chassis.deadline import Deadline
 from chassis.errors import NotFound
 from chassis.kafka.bus import Bus
-from sequences.dataset import HISTORIES_FILE, PINS_FILE, SERVED_FILE, TRAINING_ROWS_FILE, pins_schema
+from sequences.dataset import HISTORIES_FILE, PINS_FILE, SERVED_FILE, TRAINING_ROWS_FILE
 from sequences.definitions.definitions import Definitions
 from services.indexer.app.merged_events import merged_events
 from services.indexer.config import Config
 from services.indexer.domain.lake_rows import Table
 from services.indexer.offline.catch_up import wait_for_lake
-from services.indexer.offline.dataset_rows import histories, labelled, labelled_candidates, unique_events
+from services.indexer.offline.dataset_rows import histories, labelled, labelled_candidates
 from services.indexer.offline.day_files import write_training_rows
 from services.indexer.offline.definitions_in_use import definitions_in_use
+from services.indexer.offline.pin_table import pin_table
 from services.indexer.offline.sequence_events import sequence_events
 from services.indexer.offline.training_requests import training_requests
+from services.indexer.outbound.duckdb_labels import unique_events
 from services.indexer.ports import Lake, PinStore
 from services.indexer.wiring import iceberg_lake, kafka_bus, redis_store
 
-PINS_PER_READ = 1_000
 SEQUENCE = "engagement"
 LAKE_WITHIN_S = 120.0  # four commit intervals of production
 DEFAULT_WINDOW_H = 24.0  # most actions on a served pin follow within a day
@@ -68,7 +69,7 @@ async def export(
     served = await asyncio.to_thread(lake.read, Table.FEEDS)
     tables = {
         HISTORIES_FILE: histories(events),
-        PINS_FILE: await _pins(pins),
+        PINS_FILE: await pin_table(pins, sorted({pin_id async for pin_id in pins.pin_ids()})),
         SERVED_FILE: labelled(served, events, int(window_h * 3_600_000)),
     }
     files = {path: _parquet(table) for path, table in tables.items()}
@@ -82,18 +83,6 @@ async def export(
     rows = {path: table.num_rows for path, table in tables.items()}
     path = await asyncio.to_thread(bundles.open, release)
     return Exported(release.name, release.version, str(path), release.uri, release.manifest_sha256, rows)
-
-
-async def _pins(pins: PinStore) -> pa.Table:
-    pin_ids = sorted({pin_id async for pin_id in pins.pin_ids()})
-    columns = pins_schema(0).names
-    parts = [await pins.read(pin_ids[at : at + PINS_PER_READ], columns) for at in range(0, len(pin_ids), PINS_PER_READ)]
-    rows = [row for part in parts for row in part.to_pylist()]
-    width = max(1, *(len(row["content_vector"] or ()) for row in rows), 1)
-    for row in rows:  # a pin of another encoder's width counts as without vector until it is enriched again
-        if len(row["content_vector"] or ()) != width:
-            row["content_vector"] = None
-    return pa.Table.from_pylist(rows, schema=pins_schema(width))
 
 
 def _training_rows(lake: Lake, definitions: Definitions, served: pa.Table) -> bytes:

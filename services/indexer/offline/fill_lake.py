@@ -20,11 +20,12 @@ from sequences.definitions.definitions import Definitions
 from services.indexer.app.merged_events import merged_events
 from services.indexer.config import Config
 from services.indexer.offline.catch_up import wait_for_lake
-from services.indexer.offline.dataset_rows import LABEL_BY_TYPE, labelled_candidates, unique_events, with_columns
+from services.indexer.offline.dataset_rows import labelled_candidates
 from services.indexer.offline.day_files import SEQUENCES_TABLE, TRAINING_TABLE, write_sequences, write_training_rows
 from services.indexer.offline.definitions_in_use import definitions_in_use
 from services.indexer.offline.sequence_events import SequenceEvents, sequence_events
 from services.indexer.offline.training_requests import training_requests
+from services.indexer.outbound.duckdb_labels import LABEL_BY_TYPE, unique_events, with_columns
 from services.indexer.outbound.iceberg_days import DayTable, IcebergDays, Write
 from services.indexer.outbound.iceberg_lake import IcebergLake
 from services.indexer.wiring import iceberg_lake, kafka_bus

@@ -39,6 +39,10 @@ class IcebergLake:
         self._catalog: Catalog | None = None
         self._seen: dict[Table, int | None] = {}
 
+    def reader(self) -> "IcebergLake":
+        """The same lake for somebody who only reads: what a writer has seen of a table is its own."""
+        return IcebergLake(self._folder, self._properties)
+
     def coverage(self, table: Table) -> Coverage:
         with translated(table.table_name):
             found = self._find(table)
@@ -86,7 +90,12 @@ class IcebergLake:
             return found.scan(f"{Table.FEEDS.date_column} = '{day.isoformat()}'").to_arrow()
 
     def stream(
-        self, table: Table, since_ms: int, until_ms: int | None = None, event_types: Sequence[str] | None = None
+        self,
+        table: Table,
+        since_ms: int,
+        until_ms: int | None = None,
+        event_types: Sequence[str] | None = None,
+        columns: Sequence[str] = ("*",),
     ) -> pa.RecordBatchReader | None:
         """The rows of [since, until), file by file and not all in memory; None when there is no table."""
         with translated(table.table_name):
@@ -94,7 +103,7 @@ class IcebergLake:
             if found is None:
                 return None
             wanted = And(between(table.time_column, since_ms, until_ms), among("event_type", event_types))
-            return found.scan(wanted).to_arrow_batch_reader()
+            return found.scan(wanted, selected_fields=tuple(columns)).to_arrow_batch_reader()
 
     def event_layers(self, columns: Sequence[str] | None = None, event_types: Sequence[str] | None = None) -> Layers:
         return read_layers(self.catalog, columns, event_types)

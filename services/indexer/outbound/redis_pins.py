@@ -1,7 +1,7 @@
 """Features of pins in Redis or Valkey: one value per pin, so that 2,000 pins are one MGET."""
 
 import struct
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 
 import pyarrow as pa
 
@@ -50,6 +50,11 @@ class RedisPinStore:
         [values] = await self._connection.read([("MGET", *map(redis_keys.pin, pin_ids))], weight=weight)
         data = b"".join([value[_VERSION.size :] for value in values if value is not None])
         return joined(await self._rows.decode(data, columns), schema)
+
+    async def enriched_times_ms(self, pin_ids: Sequence[str]) -> Mapping[str, int]:
+        calls = [("GETRANGE", redis_keys.pin(pin_id), 0, _VERSION.size - 1) for pin_id in pin_ids]
+        values = await self._connection.read(calls, weight=1 + len(pin_ids) // READS_PER_LIMIT) if calls else []
+        return {pin_id: _VERSION.unpack(value)[1] for pin_id, value in zip(pin_ids, values, strict=True) if value}
 
     async def pin_ids(self) -> AsyncIterator[str]:
         async for key in self._connection.keys(f"{redis_keys.PIN_PREFIX}*"):

@@ -189,6 +189,10 @@ class InMemoryPinStore:
         rows = [self._state.pins[pin_id][1] for pin_id in pin_ids if pin_id in self._state.pins]
         return pa.RecordBatch.from_pylist(rows, schema=PIN_SCHEMA).select(list(columns))
 
+    async def enriched_times_ms(self, pin_ids: Sequence[str]) -> Mapping[str, int]:
+        self._state.check()
+        return {pin_id: self._state.pins[pin_id][0][1] for pin_id in pin_ids if pin_id in self._state.pins}
+
     async def pin_ids(self) -> AsyncIterator[str]:
         for pin_id in list(self._state.pins):
             yield pin_id

@@ -19,6 +19,8 @@ from chassis.protection.usage import UsageWindow
 from chassis.testing import InMemoryBus, eventually
 from protos import topics
 from protos.blender.v1 import blender_pb2
+from protos.common.v1.common_pb2 import DTYPE_FLOAT32, NamedTensors, Tensor
+from protos.ranker.v1 import ranker_pb2
 from protos.rules import encode_usage
 from services.indexer.app.write_lake import CommitLimits, LakeDrain, LakeWriter
 from services.indexer.domain.lake_rows import Coverage, Covered, LakeRecord, Table, dated, extended, is_covered
@@ -94,6 +96,35 @@ async def test_used_quota_becomes_rows_and_what_is_none_is_parked(tmp_path: Path
         await eventually(lambda: len(bus.records(topics.QUOTA_USAGE.parked)) == 1, within_s=10)
     [row] = lake.read(Table.USAGE).to_pylist()
     assert (row["key"], row["admitted"], row["zone"], row["rule_version"]) == ("surface/*", 5.0, "az-a", 3)
+
+
+async def test_served_features_arrive_whole_and_what_is_none_is_parked(tmp_path: Path) -> None:
+    bus, lake = InMemoryBus(), IcebergLake(str(tmp_path))
+    tensor = Tensor(data=b"\0\0\x80?", shape=[1], dtype=DTYPE_FLOAT32)
+    served = ranker_pb2.ServedFeatures(
+        request_id="r1",
+        user_id="user-1",
+        served_time_ms=1_750_000_000_000,
+        model="ranker",
+        sequence_version=7,
+        pin_ids=["a"],
+        num_pins_by_vector_version={"hash-1": 1},
+        inputs=NamedTensors(by_name={"candidate_age_s": tensor}),
+    )
+    async with lake_role(bus, lake):
+        for nothing in (
+            b"\xff\xff",
+            b"",
+            ranker_pb2.ServedFeatures(model="m", served_time_ms=1 << 62).SerializeToString(),
+        ):
+            bus.append(topics.FEATURES_SERVED, nothing, b"0", 0, {})
+        bus.append(topics.FEATURES_SERVED, served.SerializeToString(), b"0", 0, {})
+        await eventually(lambda: lake.read(Table.FEATURES).num_rows == 1, within_s=10)
+        await eventually(lambda: len(bus.records(topics.FEATURES_SERVED.parked)) == 3, within_s=10)
+    [row] = lake.read(Table.FEATURES).to_pylist()
+    assert (row["request_id"], row["sequence_version"], row["pin_ids"], row["event_ids"]) == ("r1", 7, ["a"], [])
+    assert row["vector_versions"] == '{"hash-1": 1}'
+    assert NamedTensors.FromString(row["inputs"]).by_name["candidate_age_s"] == tensor
 
 
 async def test_a_kill_between_the_commit_and_kafkas_appends_nothing_twice(tmp_path: Path) -> None:

@@ -58,3 +58,9 @@ async def test_a_deleted_pin_is_gone_and_may_come_back(stores: Stores) -> None:
     assert (await stores.pins.read(["a"], ["pin_id"])).num_rows == 0
     await stores.pins.put(pins({"pin_id": "a"}, published_ms=10))
     assert [pin async for pin in stores.pins.pin_ids()] == ["a"]
+
+
+async def test_when_a_pin_was_enriched_is_known(stores: Stores) -> None:
+    await stores.pins.put(pins({"pin_id": "a"}, published_ms=3, enriched_ms=7))
+    assert await stores.pins.enriched_times_ms(["nowhere", "a"]) == {"a": 7}
+    assert await stores.pins.enriched_times_ms([]) == {}

@@ -2,14 +2,14 @@
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 
 import numpy as np
 
 from chassis import tracing
 from chassis.clock import Clock
 from chassis.deadline import Deadline
-from chassis.errors import CorkboardError, Invalid
+from chassis.errors import CorkboardError, Corrupt
 from chassis.reason import reason_of
 from services.ranker.app.trimming import Trimming
 from services.ranker.domain.history_selection import select_events
@@ -17,6 +17,7 @@ from services.ranker.domain.preprocess import build_tensors
 from services.ranker.domain.ranking import (
     Degradation,
     PinFeatures,
+    RankAsk,
     RankCandidate,
     Ranked,
     RankedPin,
@@ -25,23 +26,16 @@ from services.ranker.domain.ranking import (
     influencing,
     unique,
 )
+from services.ranker.domain.request_limits import check
+from services.ranker.domain.served_features import Asked, served_features
 from services.ranker.domain.utility import order_by_utility, retrieval_order, utility, with_retrieval_prior
-from services.ranker.ports import PinFeatureStore, RankingMeter, Scorer, Sequences, UtilityWeights
+from services.ranker.ports import FeatureLog, PinFeatureStore, RankingMeter, Scorer, Sequences, UtilityWeights
 
 SPAN = "rank candidates"
-MAX_CANDIDATES = 2_000
 SHORT_S = 0.04  # with less time than this a full pool cannot be scored
 NUM_WHEN_SHORT = 100
-
-
-@dataclass(frozen=True)
-class RankAsk:
-    """A ranking in domain words; `request_time_ms` 0 = now."""
-
-    user_id: str
-    surface: str
-    candidates: Sequence[RankCandidate]
-    request_time_ms: int = 0
+READ_SHARE = 0.5  # of the time left, for each of the two reads: without them there is still something to score
+ANSWER_S = 0.01  # kept for the answer itself: retrieval's order in time is better than none
 
 
 class Rank:
@@ -55,6 +49,7 @@ class Rank:
         weights: UtilityWeights,
         trimming: Trimming,
         meter: RankingMeter,
+        feature_log: FeatureLog,
         clock: Clock,
         *,
         model: str,
@@ -69,6 +64,7 @@ class Rank:
         self._weights = weights
         self._trimming = trimming
         self._meter = meter
+        self._feature_log = feature_log
         self._clock = clock
         self._model = model
         self._model_by_surface = model_by_surface or {}
@@ -78,16 +74,17 @@ class Rank:
 
     async def __call__(self, ask: RankAsk, deadline: Deadline) -> Ranked:
         """Every pin once, best first; what was missing is named. Raises: Invalid."""
-        _check(ask)
+        check(ask)
         candidates = unique(ask.candidates)
         if not candidates:
             return Ranked(())
-        now_ms = ask.request_time_ms or self._clock.now_ms()
+        ask = replace(ask, request_time_ms=ask.request_time_ms or self._clock.now_ms())
         degradations: list[Degradation] = []
         sequence, pins = await self._read(ask.user_id, candidates, deadline, degradations)
         scored, rest = _within(candidates, deadline, degradations)
-        scores = await self._score(ask, scored, sequence, pins, now_ms, deadline, degradations)
-        events = influencing(sequence.events, now_ms)
+        asked = self._prepare(ask, scored, sequence, pins)
+        scores = await self._score(ask, asked, deadline, degradations)
+        events = influencing(sequence.events, ask.request_time_ms)
         links = [link for event in events if (link := tracing.link_from(event.traceparent))]
         with tracing.span(SPAN, links=links, attributes={"num_candidates": len(candidates)}):
             ranked = self._order(ask.surface, scored, rest, scores, degradations)
@@ -111,7 +108,7 @@ class Rank:
 
     async def _read_sequence(self, user_id: str, deadline: Deadline, degradations: list[Degradation]) -> UserSequence:
         try:
-            return await self._sequences.recent(user_id, deadline)
+            return await self._sequences.recent(user_id, _share(deadline))
         except CorkboardError as error:
             degradations.append(Degradation("sequence", reason_of(error), "history_free"))
             return UserSequence()
@@ -120,33 +117,51 @@ class Rank:
         self, pin_ids: Sequence[str], deadline: Deadline, degradations: list[Degradation]
     ) -> Mapping[str, PinFeatures] | None:
         try:
-            return await self._pins.features(pin_ids, deadline)
+            return await self._pins.features(pin_ids, _share(deadline))
         except CorkboardError as error:
             degradations.append(Degradation("pin_features", reason_of(error), "default_features"))
             return None
 
-    async def _score(
+    def _prepare(
         self,
         ask: RankAsk,
         candidates: Sequence[RankCandidate],
         sequence: UserSequence,
         pins: Mapping[str, PinFeatures],
-        now_ms: int,
-        deadline: Deadline,
-        degradations: list[Degradation],
-    ) -> Scores | None:
+    ) -> Asked:
+        """What the leaf is sent: tensors of the candidates and of the chosen events, trimmed for its model."""
         events = select_events(
             sequence.events, candidates, pins, max_events=self._max_history, num_newest=self._newest_history
         )
-        tensors = build_tensors(candidates, events, pins, now_ms, ask.surface)
-        model = self._model_by_surface.get(ask.surface, self._model)
-        payload = self._trimming.payload(model, tensors)
+        tensors = build_tensors(candidates, events, pins, ask.request_time_ms, ask.surface)
+        payload = self._trimming.payload(self._model_by_surface.get(ask.surface, self._model), tensors)
+        return Asked(candidates, events, payload, sequence, pins)
+
+    async def _score(
+        self, ask: RankAsk, asked: Asked, deadline: Deadline, degradations: list[Degradation]
+    ) -> Scores | None:
+        payload = asked.payload
         try:
-            scores = await self._scorer.score(payload, ask.user_id, sequence.version, deadline)
+            within = deadline.capped(deadline.remaining_s() - ANSWER_S)
+            scores = await self._scorer.score(payload, ask.user_id, asked.sequence.version, within)
+            _check_shapes(scores, len(asked.candidates))
         except CorkboardError as error:
             degradations.append(Degradation("ranker_leaf", reason_of(error), "retrieval_order"))
             return None
-        self._trimming.answered(model, scores.current_version)
+        self._trimming.answered(payload.model, scores.current_version)
+        traceparent, served_time_ms = tracing.current_traceparent(), self._clock.now_ms()
+        self._feature_log.offer(
+            lambda: served_features(
+                ask,
+                asked,
+                scores,
+                degradations,
+                num_newest=self._newest_history,
+                weights_version=self._weights.version,
+                served_time_ms=served_time_ms,
+                traceparent=traceparent,
+            )
+        )
         return scores
 
     def _order(
@@ -161,7 +176,7 @@ class Rank:
             return retrieval_order([*candidates, *rest])
         heads = scores.probability_by_head
         utility_C = utility(heads, self._weights.weights(surface))
-        if len(utility_C) != len(candidates) or not np.isfinite(utility_C).any():
+        if not np.isfinite(utility_C).any():
             degradations.append(Degradation("ranker_leaf", "not_finite", "retrieval_order"))
             return retrieval_order([*candidates, *rest])
         if not np.isfinite(utility_C).all():
@@ -181,8 +196,12 @@ def _within(
     return candidates[:NUM_WHEN_SHORT], candidates[NUM_WHEN_SHORT:]
 
 
-def _check(ask: RankAsk) -> None:
-    if len(ask.candidates) > MAX_CANDIDATES:
-        raise Invalid(f"{len(ask.candidates)} candidates, at most {MAX_CANDIDATES} are ranked", field="candidates")
-    if len(ask.user_id) > 128:
-        raise Invalid(f"user_id has {len(ask.user_id)} characters, at most 128 are allowed", field="user_id")
+def _share(deadline: Deadline) -> Deadline:
+    return deadline.capped(deadline.remaining_s() * READ_SHARE)
+
+
+def _check_shapes(scores: Scores, num_candidates: int) -> None:
+    """Raises: Corrupt when a head has not one probability per candidate."""
+    for head, column in scores.probability_by_head.items():
+        if column.shape != (num_candidates,):
+            raise Corrupt(f"the leaf answered {head} with {column.shape}, asked for {num_candidates} candidates")

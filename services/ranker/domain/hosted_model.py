@@ -5,7 +5,7 @@ Shapes: B requests, C candidates, H heads.
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -20,7 +20,9 @@ from modeling.dcat.context_cache import ContextCache, ContextKey
 from modeling.signature import Signature
 from services.ranker.domain.features import MAX_HISTORY, SURFACES, Prepared, prepare
 from services.ranker.domain.history_ranker import HistoryRanker
+from services.ranker.domain.input_values import within_range
 from services.ranker.domain.padding import stack
+from services.ranker.domain.request_limits import MAX_CANDIDATES
 
 GOLDEN_TOLERANCE = 1e-3  # float32 on another CPU differs by ~1e-5; a wrong weight by far more
 CONTEXT_INPUTS = ("history_pin", "history_event_type", "history_content")  # beside the events' times
@@ -43,7 +45,7 @@ class ScoreAsk:
 
 @dataclass(frozen=True)
 class Answer:
-    """Calibrated probability per head [C], and which inputs took their defaults."""
+    """Calibrated probability per head [C], which inputs took their defaults, and how many numbers did besides."""
 
     probability_by_head: Mapping[str, Floats]
     defaulted_inputs: tuple[str, ...]
@@ -96,8 +98,12 @@ class HostedModel:
             return error
         if num_history > MAX_HISTORY:
             return Invalid(f"history of {num_history} events, at most {MAX_HISTORY} are read", field="inputs")
+        if num_candidates > MAX_CANDIDATES:
+            return Invalid(f"{num_candidates} candidates, at most {MAX_CANDIDATES} are scored", field="inputs")
+        values, num_replaced = within_range(given)
         width = self.model.settings.content_width
-        return prepare(given, self.signature.input_names, num_history, num_candidates, width)
+        prepared = prepare(values, self.signature.input_names, num_history, num_candidates, width)
+        return replace(prepared, num_not_finite=prepared.num_not_finite + num_replaced)
 
     def _logits(
         self, good: Sequence[tuple[ScoreAsk, Prepared]], contexts: ContextCache[Context] | None

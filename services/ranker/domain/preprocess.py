@@ -46,7 +46,8 @@ def build_tensors(
     tensors["surface"] = np.full(len(candidates), SURFACE_ROW.get(surface, 0), dtype=np.int64)
     for generator in GENERATORS:
         scores = [candidate.score_by_generator.get(generator, NO_SCORE) for candidate in candidates]
-        tensors[score_name(generator)] = np.asarray(scores, dtype=np.float32)
+        with np.errstate(over="ignore"):  # beyond float32 is infinite, and takes its default at the leaf
+            tensors[score_name(generator)] = np.asarray(scores, dtype=np.float32)
     return tensors
 
 

@@ -17,6 +17,18 @@ class RankCandidate:
 
 
 @dataclass(frozen=True)
+class RankAsk:
+    """A ranking in domain words; `request_time_ms` 0 = now, `versions` is what the candidates were made with."""
+
+    user_id: str
+    surface: str
+    candidates: Sequence[RankCandidate]
+    request_time_ms: int = 0
+    request_id: str = ""
+    versions: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class SequenceEvent:
     """One engagement of the user; `traceparent` is the trace of its publication."""
 
@@ -29,19 +41,25 @@ class SequenceEvent:
 
 @dataclass(frozen=True)
 class UserSequence:
-    """Newest events, oldest first, and the version of the sequence they are from."""
+    """Newest events, oldest first, and the version of the sequence they are from; `num_total` events are held."""
 
     events: tuple[SequenceEvent, ...] = ()
     version: int = 0
+    num_total: int = 0
+    definitions_version: str = ""
 
 
 @dataclass(frozen=True)
 class PinFeatures:
-    """What the store knows of a pin; `created_time_ms` 0 = unknown, `content_vector` None = unknown."""
+    """What the store knows of a pin; `created_time_ms` 0 = unknown, `content_vector` None = unknown.
+
+    `vector_version` names the encoder that made the vector.
+    """
 
     content_vector: Floats | None
     created_time_ms: int
     price_micros: int
+    vector_version: str = ""
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from protos.ranker.v1.ranker_pb2_grpc import ScoringServiceServicer
 from protos.tensors import numpy_to_tensor, tensor_to_numpy
 from services.ranker.app.score import Score
 from services.ranker.domain.hosted_model import ScoreAsk
+from services.ranker.domain.request_limits import check_length
 
 
 class ScoringServer(ScoringServiceServicer):
@@ -18,10 +19,14 @@ class ScoringServer(ScoringServiceServicer):
         self._defaulted = metrics.counter(
             "defaulted_inputs_total", "Inputs that were absent or misshapen and took their default.", ("input",)
         )
-        self._not_finite = metrics.counter("not_finite_values_total", "Input numbers that were NaN or infinite.")
+        self._not_finite = metrics.counter(
+            "not_finite_values_total", "Input numbers that were NaN, infinite or out of range and took their default."
+        )
 
     async def Score(self, request: pb.ScoreRequest, context: Any) -> pb.ScoreResponse:  # noqa: ARG002
         """Scores prepared tensors with one model."""
+        for field, value in (("model", request.model), ("user_id", request.user_id)):
+            check_length(field, value)
         tensors = {name: tensor_to_numpy(tensor) for name, tensor in request.inputs.items()}
         ask = ScoreAsk(tensors, request.user_id, request.sequence_version)
         scored = await self._score(request.model, ask, request.model_version)

@@ -6,8 +6,8 @@ from chassis.deadline import current_deadline
 from protos.common.v1.common_pb2 import Degradation, Versions
 from protos.ranker.v1 import ranker_pb2 as pb
 from protos.ranker.v1.ranker_pb2_grpc import RankingServiceServicer
-from services.ranker.app.rank import Rank, RankAsk
-from services.ranker.domain.ranking import RankCandidate, Ranked
+from services.ranker.app.rank import Rank
+from services.ranker.domain.ranking import RankAsk, RankCandidate, Ranked
 
 
 class RankingServer(RankingServiceServicer):
@@ -23,7 +23,14 @@ class RankingServer(RankingServiceServicer):
             RankCandidate(c.pin_id, c.retrieval_score, c.retrieval_rank, dict(c.score_by_generator))
             for c in request.candidates
         )
-        ask = RankAsk(request.user_id, request.surface, candidates, request.request_time_ms)
+        ask = RankAsk(
+            request.user_id,
+            request.surface,
+            candidates,
+            request.request_time_ms,
+            request.request_id,
+            dict(request.versions.by_artifact),
+        )
         return _response(await self._rank(ask, current_deadline(self._timeout_s)))
 
 

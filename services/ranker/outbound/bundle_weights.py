@@ -13,15 +13,17 @@ class DefinitionWeights:
 
     def __init__(self) -> None:
         self._weights: Mapping[str, Mapping[str, float]] = {}
+        self.version = ""
 
     def weights(self, surface: str) -> Mapping[str, float]:
         """The surface's own weights, or the built-in ones."""
         return self._weights.get(surface) or DEFAULT_WEIGHTS
 
-    def apply(self, release: Release, path: Path) -> None:  # noqa: ARG002 - the content says its own version
+    def apply(self, release: Release, path: Path) -> None:
         """Take the surfaces of a released bundle. Raises: Corrupt."""
         surfaces = bundle.load(path).surfaces
         self._weights = {
             name: {str(action): weight for action, weight in surface.utility_weights.items()}
             for name, surface in surfaces.items()
         }
+        self.version = release.version

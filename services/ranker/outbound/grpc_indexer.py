@@ -1,12 +1,14 @@
 """Sequences and pin features from the indexer."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from chassis.deadline import Deadline
+from chassis.errors import Corrupt
 from chassis.grpc.client import ChannelPool
 from modeling.arrays import Floats
 from protos.indexer.v1 import indexer_pb2 as pb
@@ -14,8 +16,18 @@ from protos.indexer.v1.indexer_pb2_grpc import FeatureServiceStub, SequenceServi
 from protos.tables import table_to_batch
 from services.ranker.domain.ranking import PinFeatures, SequenceEvent, UserSequence
 
-EVENT_COLUMNS = ("event_id", "event_type", "pin_id", "event_time_ms", "traceparent")
-PIN_COLUMNS = ("pin_id", "content_vector", "created_time_ms", "price_micros")
+EVENTS: pa.Schema = pa.schema(
+    [
+        ("event_id", pa.string()),
+        ("event_type", pa.string()),
+        ("pin_id", pa.string()),
+        ("event_time_ms", pa.int64()),
+        ("traceparent", pa.string()),
+    ]
+)
+EVENT_COLUMNS = tuple(EVENTS.names)
+VECTOR_VERSION = "content_vector_version"
+PIN_COLUMNS = ("pin_id", "content_vector", "created_time_ms", "price_micros", VECTOR_VERSION)
 MAX_PINS = 2_000  # of one BatchGetPins
 
 
@@ -36,15 +48,8 @@ class GrpcSequences:
         response = await self._pool.hedged(
             SequenceServiceStub, "GetSequence", request, deadline=deadline.capped(self._timeout_s)
         )
-        if not response.events.ipc_stream:
-            return UserSequence((), response.sequence_version)
-        columns = table_to_batch(response.events).to_pydict()
-        rows = zip(*(columns[name] for name in EVENT_COLUMNS), strict=True)
-        events = tuple(
-            SequenceEvent(event_id, event_type, pin_id, time_ms, traceparent or "")
-            for event_id, event_type, pin_id, time_ms, traceparent in rows
-        )
-        return UserSequence(events, response.sequence_version)
+        events = read_events(table_to_batch(response.events)) if response.events.ipc_stream else ()
+        return UserSequence(events, response.sequence_version, response.num_total, response.definitions_version)
 
 
 class GrpcPinFeatures:
@@ -68,15 +73,44 @@ class GrpcPinFeatures:
         return read_pins(table_to_batch(response.pins)) if response.pins.ipc_stream else {}
 
 
+def read_events(batch: pa.RecordBatch) -> tuple[SequenceEvent, ...]:
+    """Rows of a sequence, in its order. Raises: Corrupt when they have other columns or types than were asked for."""
+    with _as_asked("sequence"):
+        rows = batch.select(EVENT_COLUMNS).cast(EVENTS)
+        if rows.column("event_time_ms").null_count:
+            raise ValueError("an event has no time")
+    columns = rows.to_pydict()
+    return tuple(
+        SequenceEvent(event_id or "", event_type or "", pin_id or "", time_ms, traceparent or "")
+        for event_id, event_type, pin_id, time_ms, traceparent in zip(
+            *(columns[name] for name in EVENT_COLUMNS), strict=True
+        )
+    )
+
+
 def read_pins(batch: pa.RecordBatch) -> dict[str, PinFeatures]:
-    """Rows of the pin table by pin id."""
-    vectors = _vectors(batch.column("content_vector"))
-    created, prices = (batch.column(name).to_pylist() for name in ("created_time_ms", "price_micros"))
-    pin_ids = batch.column("pin_id").to_pylist()
+    """Rows of the pin table by pin id. Raises: Corrupt as `read_events`; only the version of vectors may be absent."""
+    with _as_asked("pin table"):
+        vectors = _vectors(batch.column("content_vector"))
+        created, prices = (
+            batch.column(name).cast(pa.int64()).to_pylist() for name in ("created_time_ms", "price_micros")
+        )
+        has_versions = VECTOR_VERSION in batch.schema.names
+        versions = batch.column(VECTOR_VERSION).to_pylist() if has_versions else [""] * len(vectors)
+        rows = zip(batch.column("pin_id").to_pylist(), vectors, created, prices, versions, strict=True)
     return {
-        pin_id: PinFeatures(vector, created_ms or 0, price or 0)
-        for pin_id, vector, created_ms, price in zip(pin_ids, vectors, created, prices, strict=True)
+        pin_id: PinFeatures(vector, created_ms or 0, price or 0, version or "")
+        for pin_id, vector, created_ms, price, version in rows
     }
+
+
+@contextmanager
+def _as_asked(what: str) -> Iterator[None]:
+    """What a peer of another version may send is no bug of ours. Raises: Corrupt."""
+    try:
+        yield
+    except (KeyError, TypeError, ValueError, pa.ArrowException) as error:
+        raise Corrupt(f"the indexer's {what} is not as it was asked for: {error}") from error
 
 
 def _vectors(column: pa.Array) -> list[Floats | None]:

@@ -2,6 +2,7 @@
 
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from chassis.clock import Clock
 from chassis.deadline import Deadline
@@ -11,7 +12,10 @@ from services.ranker.ports import PinFeatureStore
 
 
 class CachedPinFeatures:
-    """Least recently used pins leave first; an entry is good for `max_age_s`. Unknown pins are not remembered."""
+    """Least recently used pins leave first; an entry is good for `max_age_s`. Unknown pins are not remembered.
+
+    A vector is kept as a copy: as it comes it is a part of its answer, which it would hold in memory whole.
+    """
 
     def __init__(
         self, store: PinFeatureStore, metrics: Metrics, clock: Clock, *, max_pins: int, max_age_s: float
@@ -21,7 +25,10 @@ class CachedPinFeatures:
         self._max_pins = max_pins
         self._max_age_s = max_age_s
         self._entries: OrderedDict[str, tuple[float, PinFeatures]] = OrderedDict()
+        self._num_bytes = 0
         self._lookups = metrics.counter("pin_cache_lookups_total", "Pins looked up, by outcome.", ("outcome",))
+        metrics.gauge("pin_cache_pins", "Pins that are kept.").set_function(lambda: len(self._entries))
+        metrics.gauge("pin_cache_bytes", "Bytes of their vectors.").set_function(lambda: self._num_bytes)
 
     async def features(self, pin_ids: Sequence[str], deadline: Deadline) -> Mapping[str, PinFeatures]:
         """As the store's; asks it only for pins that are not cached. Raises: what the store raises."""
@@ -34,10 +41,18 @@ class CachedPinFeatures:
             return found
         fetched = await self._store.features(missing, deadline)
         for pin_id, features in fetched.items():
-            self._entries[pin_id] = (now_s + self._max_age_s, features)
-        while len(self._entries) > self._max_pins:
-            self._entries.popitem(last=False)
+            self._keep(pin_id, now_s + self._max_age_s, features)
         return {**found, **fetched}
+
+    def _keep(self, pin_id: str, until_s: float, features: PinFeatures) -> None:
+        if pin_id in self._entries:
+            self._num_bytes -= _bytes(self._entries.pop(pin_id)[1])
+        vector = features.content_vector
+        kept = features if vector is None else replace(features, content_vector=vector.copy())
+        self._entries[pin_id] = (until_s, kept)
+        self._num_bytes += _bytes(kept)
+        while len(self._entries) > self._max_pins:
+            self._num_bytes -= _bytes(self._entries.popitem(last=False)[1][1])
 
     def _fresh(self, pin_id: str, now_s: float) -> PinFeatures | None:
         entry = self._entries.get(pin_id)
@@ -45,3 +60,7 @@ class CachedPinFeatures:
             return None
         self._entries.move_to_end(pin_id)
         return entry[1]
+
+
+def _bytes(features: PinFeatures) -> int:
+    return 0 if features.content_vector is None else features.content_vector.nbytes

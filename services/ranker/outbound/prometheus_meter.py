@@ -14,4 +14,5 @@ class MetricsMeter:
 
     def degraded(self, component: str, reason: str) -> None:
         """A part of an answer was missing."""
-        self._degradations.labels(self._metrics.bounded(component), reason).inc()
+        labels = self._metrics.bounded(component, label="component"), self._metrics.bounded(reason, label="reason")
+        self._degradations.labels(*labels).inc()

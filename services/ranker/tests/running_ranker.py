@@ -1,6 +1,6 @@
 """Started roots and leaves on fakes, with stubs of their doors."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -36,9 +36,27 @@ class World:
     async def release(self, fitted: FittedRanker, name: str = "ranker", **changed: bytes) -> Release:
         """Write and announce the bundle, with some files replaced (`.` in a name written as `__`)."""
         files = {**fitted.files, **{file.replace("__", "."): content for file, content in changed.items()}}
+        return await self.release_files(files, name)
+
+    async def release_files(self, files: Mapping[str, bytes], name: str = "ranker") -> Release:
+        """Write and announce just these files."""
         release = write_bundle(self.store, name, files, {}, "test")
         await announce(self.bus, [release])
         return release
+
+    @asynccontextmanager
+    async def stub_of(self, address: str) -> AsyncIterator[Any]:
+        """A stub of the leaf there."""
+        async with aio.insecure_channel(address) as channel:
+            yield ScoringServiceStub(channel)
+
+    @asynccontextmanager
+    async def address_of(self, role: str) -> AsyncIterator[str]:
+        """Where a root or a leaf listens."""
+        service = build(self.config(role), bus=self.bus, sequences=self.sequences, pins=self.pins)
+        async with service:
+            (door,) = (part for part in service._doors if isinstance(part, GrpcDoor))
+            yield door.address
 
     @asynccontextmanager
     async def leaf(self) -> AsyncIterator[tuple[Any, str]]:

@@ -40,6 +40,7 @@ def _pins(vectors: list[list[float] | None], kind: pa.DataType) -> pa.RecordBatc
             pa.array(vectors, type=kind),
             pa.array([7] * (count - 1) + [None], type=pa.int64()),
             pa.array([9] * count, type=pa.int64()),
+            pa.array(["hash-1"] * count),
         ],
         names=list(PIN_COLUMNS),
     )
@@ -49,7 +50,12 @@ class _Indexer(rpc.SequenceServiceServicer, rpc.FeatureServiceServicer):
     async def GetSequence(self, request: pb.GetSequenceRequest, context: Any) -> pb.GetSequenceResponse:
         assert tuple(request.columns) == EVENT_COLUMNS
         known = request.user_id == "ann"
-        return pb.GetSequenceResponse(events=batch_to_table(EVENTS) if known else None, sequence_version=4)
+        return pb.GetSequenceResponse(
+            events=batch_to_table(EVENTS) if known else None,
+            sequence_version=4,
+            num_total=7 if known else 0,
+            definitions_version="d-1",
+        )
 
     async def BatchGetPins(self, request: pb.BatchGetPinsRequest, context: Any) -> pb.BatchGetPinsResponse:
         return pb.BatchGetPinsResponse(pins=batch_to_table(_pins([[1.0, 0.0]], pa.list_(pa.float32()))))
@@ -75,7 +81,7 @@ async def test_sequences_come_with_their_version_and_empty_ones_too() -> None:
         sequences = GrpcSequences(pool, sequence="engagement", max_events=10, timeout_s=2)
         known = await sequences.recent("ann", Deadline.after(2))
         assert known.events == (SequenceEvent("e1", "save", "a", 5, ""),)
-        assert known.version == 4
+        assert (known.version, known.num_total, known.definitions_version) == (4, 7, "d-1")
         assert (await sequences.recent("nobody", Deadline.after(2))).events == ()
 
 
@@ -102,4 +108,4 @@ def test_absent_and_zero_vectors_are_unknown(kind: pa.DataType) -> None:
         None,
         [3.0, 4.0],
     ]
-    assert found["p3"] == PinFeatures(found["p3"].content_vector, 0, 9)
+    assert found["p3"] == PinFeatures(found["p3"].content_vector, 0, 9, "hash-1")

@@ -78,10 +78,11 @@ class FakeSequences:
 
 
 class FakePins:
-    """Every pin of the world is known; `error` is raised instead when it is set."""
+    """Every pin of the world is known; `vectors` replaces some; `error` is raised instead when it is set."""
 
     def __init__(self) -> None:
         self.error: CorkboardError | None = None
+        self.vectors: dict[str, Floats] = {}
         self.asked: list[Sequence[str]] = []
 
     async def features(self, pin_ids: Sequence[str], deadline: Deadline) -> Mapping[str, PinFeatures]:
@@ -89,7 +90,8 @@ class FakePins:
         if self.error:
             raise self.error
         known = [name for name in pin_ids if name.startswith("pin-")]
-        return {name: PinFeatures(vector(int(name[4:])), NOW_MS - 10_000_000, 5_000_000) for name in known}
+        vectors = {name: self.vectors.get(name, vector(int(name[4:]))) for name in known}
+        return {name: PinFeatures(vectors[name], NOW_MS - 10_000_000, 5_000_000, "hash-1") for name in known}
 
 
 class FakeScorer:
@@ -101,6 +103,7 @@ class FakeScorer:
         self.seen: list[Mapping[str, AnyArray]] = []
         self.versions: list[str] = []
         self.current_version = ""
+        self.defaulted_inputs: tuple[str, ...] = ()
 
     async def score(self, payload: Payload, user_id: str, sequence_version: int, deadline: Deadline) -> Scores:
         self.seen.append(payload.tensors)
@@ -108,9 +111,8 @@ class FakeScorer:
         if self.error:
             raise self.error
         column = np.asarray(self.probability, dtype=np.float32)
-        return Scores(
-            {"click": column, "save": np.zeros_like(column)}, "ranker", "v1", current_version=self.current_version
-        )
+        heads = {"click": column, "save": np.zeros_like(column)}
+        return Scores(heads, "ranker", "v1", self.defaulted_inputs, self.current_version)
 
 
 def served(num_requests: int = 20, served_time_ms: int = NOW_MS - 60_000_000) -> Callable[[], Iterable[RequestBatch]]:

@@ -23,7 +23,7 @@ class Rank:
         ask_features(state)
         if not state.candidates:
             return state
-        ranking = await self._ranker.rank(state.request, state.request_id, state.candidates)
+        ranking = await self._ranker.rank(state.request, state.request_id, state.candidates, state.versions)
         scored = [each for each in state.candidates if each.pin_id in ranking.scores]
         if not scored:
             raise Unavailable(f"the ranker scored none of {len(state.candidates)} candidates", reason="exhausted")
