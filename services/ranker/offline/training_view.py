@@ -14,7 +14,7 @@ from modeling.interactions import History, collect
 from services.ranker.domain.features import CANDIDATE, FEATURES, HEADS, NO_SCORE, SURFACE_ROW
 from services.ranker.domain.history_ranker import RankerSettings
 from services.ranker.offline.examples import PADDING, Requests
-from services.ranker.offline.fitting import RequestTensors
+from services.ranker.offline.fitting import HistoryTensors, RequestTensors
 from services.ranker.offline.logged_rankings import Lake, LoggedRanking, PastEvent
 from services.ranker.offline.pin_columns import pin_columns
 
@@ -40,7 +40,8 @@ def training_views(
     window, names = windows_at_end(events, length), windows_at_end(named, length)
     requests = _requests(rankings, {pin_id: row for row, pin_id in enumerate(pin_ids)}, window)
     settings = RankerSettings(content_width=pins.content_PW.shape[1])
-    inputs = RequestTensors(requests, pin_columns(pins), events, settings).inputs(np.arange(len(rankings)))
+    histories = HistoryTensors(pin_columns(pins), events)
+    inputs = RequestTensors(requests, histories, settings).inputs(np.arange(len(rankings)))
     arrays = {name: tensor.numpy() for name, tensor in inputs.items()}
     views = []
     for row, ranking in enumerate(rankings):
@@ -66,6 +67,7 @@ def _requests(rankings: Sequence[LoggedRanking], pin_row: Mapping[str, int], win
     for row, ranking in enumerate(rankings):
         pin_RC[row, : len(ranking.pin_ids)] = [pin_row[pin_id] for pin_id in ranking.pin_ids]
     return Requests(
+        user_R=np.arange(len(rankings)),
         window=window,
         time_ms_R=np.asarray([each.time_ms for each in rankings], dtype=np.int64),
         pin_RC=pin_RC,
