@@ -15,6 +15,8 @@ TECHNOLOGIES = (
     "kafka_",
     "redis_",
     "sqlite_",
+    "postgres_",
+    "sql_",
     "iceberg_",
     "kubernetes_",
     "prometheus_",

@@ -13,6 +13,11 @@ class Config(ServiceConfig):
     ledger_path: str = Field(
         ".corkboard/state/quota.sqlite", description="SQLite file that holds rules, audit records and usage."
     )
+    ledger_url: str = Field(
+        "",
+        description="PostgreSQL that holds the same instead, such as postgresql://quota@db/quota; several processes "
+        "may share it. A password belongs in PGPASSWORD or a password file.",
+    )
     admins: str = Field("", description="People who may change every rule, separated by commas.")
     groups: str = Field(
         "", description="Members of owner groups, such as `feed=ann,bob;ads=eve`; an owner without entry is a person."

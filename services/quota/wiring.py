@@ -21,26 +21,28 @@ from services.quota.domain.authority import Authority, parse_groups, parse_peopl
 from services.quota.domain.lease_book import LeaseBook
 from services.quota.inbound import grpc_server, kafka_consumer
 from services.quota.outbound.kafka_dispatch import KafkaRuleDispatch
+from services.quota.outbound.postgres_database import PostgresDatabase
+from services.quota.outbound.sql_database import SqlDatabase
+from services.quota.outbound.sql_leader import SqlLeader
+from services.quota.outbound.sql_rules import SqlRules
+from services.quota.outbound.sql_usage import SqlUsage
 from services.quota.outbound.sqlite_database import SqliteDatabase
-from services.quota.outbound.sqlite_leader import SqliteLeader
-from services.quota.outbound.sqlite_rules import SqliteRules
-from services.quota.outbound.sqlite_usage import SqliteUsage
 
 
 @dataclass(frozen=True)
 class Ledger:
     """The three stores on one database."""
 
-    database: SqliteDatabase
-    rules: SqliteRules
-    usage: SqliteUsage
-    leader: SqliteLeader
+    database: SqlDatabase
+    rules: SqlRules
+    usage: SqlUsage
+    leader: SqlLeader
 
 
-def open_ledger(path: str) -> Ledger:
-    """The ledger at `path`; it opens when its database starts."""
-    database = SqliteDatabase(path)
-    return Ledger(database, SqliteRules(database), SqliteUsage(database), SqliteLeader(database))
+def open_ledger(path: str, url: str = "") -> Ledger:
+    """The ledger in the SQLite file `path`, or in PostgreSQL at `url`; it opens when its database starts."""
+    database = PostgresDatabase(url) if url else SqliteDatabase(path)
+    return Ledger(database, SqlRules(database), SqlUsage(database), SqlLeader(database))
 
 
 def build(
@@ -48,7 +50,7 @@ def build(
 ) -> Service:
     """The whole service; tests pass a fake bus, their own ledger and a clock they move."""
     shell = Shell("quota", config, CONTRACTS, bus=bus, clock=clock)
-    ledger = ledger or open_ledger(config.ledger_path)
+    ledger = ledger or open_ledger(config.ledger_path, config.ledger_url)
     lease_ms = int(config.lease_duration_s * 1000)
     holder = f"{config.zone}/{config.instance}/{secrets.token_hex(8)}"
 

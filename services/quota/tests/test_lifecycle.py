@@ -1,12 +1,9 @@
 """Rules live by their states, their owners and the ledger; the topic gets what is published, now or later."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 
-from chassis.deadline import Deadline
 from chassis.errors import Conflict, Invalid, NotFound, PermissionDenied, Unavailable
 from chassis.health import Health
 from chassis.protection.rule import Rule
@@ -16,7 +13,7 @@ from services.quota.app.lifecycle import RuleLifecycle
 from services.quota.app.rule_watch import RuleWatch
 from services.quota.domain.authority import Authority
 from services.quota.domain.rule_version import RuleState, RuleVersion
-from services.quota.wiring import Ledger, open_ledger
+from services.quota.wiring import Ledger
 
 KEY = "surface/blender/GetFeed/default"
 
@@ -60,11 +57,8 @@ class World:
 
 
 @pytest.fixture
-async def world(tmp_path: Path) -> AsyncIterator[World]:
-    ledger = open_ledger(str(tmp_path / "quota.sqlite"))
-    await ledger.database.open()
-    yield World(ledger)
-    await ledger.database.stop(Deadline.after(1.0))
+def world(ledger: Ledger) -> World:
+    return World(ledger)
 
 
 async def test_whole_life_is_recorded_and_dispatched(world: World) -> None:

@@ -1,14 +1,13 @@
-"""Rules, their audit records and the outbox, in SQLite."""
+"""Rules, their audit records and the outbox."""
 
 import json
-import sqlite3
 from collections.abc import Sequence
 from dataclasses import asdict
 
 from chassis.errors import Conflict
 from chassis.protection.rule import Rule
 from services.quota.domain.rule_version import AuditRecord, RuleState, RuleVersion, Step
-from services.quota.outbound.sqlite_database import SqliteDatabase
+from services.quota.outbound.sql_database import SqlConnection, SqlDatabase
 
 NEWEST = "SELECT body FROM versions WHERE key = ? ORDER BY version DESC LIMIT 1"
 ALL_NEWEST = (
@@ -18,10 +17,10 @@ ALL_NEWEST = (
 ALL_PUBLISHED = "SELECT body FROM versions WHERE substr(key, 1, ?) = ? AND state = 'published' ORDER BY key"
 
 
-class SqliteRules:
+class SqlRules:
     """RuleLedger and RuleOutbox on one database."""
 
-    def __init__(self, database: SqliteDatabase) -> None:
+    def __init__(self, database: SqlDatabase) -> None:
         self._database = database
 
     async def read(self, key: str, version: int = 0) -> RuleVersion | None:
@@ -56,7 +55,7 @@ class SqliteRules:
     async def write(self, records: Sequence[AuditRecord], *, is_dispatched: bool = False) -> None:
         """See RuleLedger."""
 
-        def work(connection: sqlite3.Connection) -> None:
+        def work(connection: SqlConnection) -> None:
             for record in records:
                 _write(connection, record)
             if is_dispatched:
@@ -80,7 +79,7 @@ class SqliteRules:
         return _from_body(row["body"]) if row else None
 
 
-def _write(connection: sqlite3.Connection, record: AuditRecord) -> None:
+def _write(connection: SqlConnection, record: AuditRecord) -> None:
     before, after, step = record.before, record.after, record.step
     newest_row = connection.execute(NEWEST, (after.key,)).fetchone()
     newest = _from_body(newest_row["body"]) if newest_row else None
@@ -94,7 +93,7 @@ def _write(connection: sqlite3.Connection, record: AuditRecord) -> None:
     if not is_current:
         current = f"version {newest.version}, {newest.state}" if newest else "nothing"
         raise Conflict(f"rule {after.key!r} was changed by somebody else; now: {current}", field="version")
-    connection.execute(  # not "OR REPLACE": that would silently drop the version that is published already
+    connection.execute(
         "INSERT INTO versions VALUES (?, ?, ?, ?) "
         "ON CONFLICT (key, version) DO UPDATE SET state = excluded.state, body = excluded.body",
         (after.key, after.version, after.state, _body(after)),
@@ -105,9 +104,12 @@ def _write(connection: sqlite3.Connection, record: AuditRecord) -> None:
     )
 
 
-def _enqueue(connection: sqlite3.Connection, keys: set[str]) -> None:
+def _enqueue(connection: SqlConnection, keys: set[str]) -> None:
     ticket = connection.execute("SELECT max(id) AS last FROM audit").fetchone()["last"]
-    connection.executemany("INSERT OR REPLACE INTO outbox VALUES (?, ?)", [(key, ticket) for key in sorted(keys)])
+    for key in sorted(keys):
+        connection.execute(
+            "INSERT INTO outbox VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET ticket = excluded.ticket", (key, ticket)
+        )
 
 
 def _body(version: RuleVersion) -> str:
