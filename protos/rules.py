@@ -3,7 +3,7 @@
 from google.protobuf.message import DecodeError
 
 from chassis.errors import Corrupt, Invalid
-from chassis.protection.rule import LOWEST_TIER, Rule
+from chassis.protection.rule import LOWEST_TIER, RATE, Rule
 from chassis.protection.usage import UsageWindow
 from protos.quota.v1 import quota_pb2 as pb
 
@@ -23,6 +23,8 @@ def rule_from_proto(message: pb.Rule, version: int = 0) -> Rule:
         tier=message.tier or LOWEST_TIER,
         guaranteed=message.guaranteed,
         is_global=message.is_global,
+        kind=message.kind or RATE,
+        full_limit=message.full_limit,
     )
 
 
@@ -40,6 +42,8 @@ def rule_to_proto(rule: Rule) -> pb.Rule:
         guaranteed=rule.guaranteed,
         safe_share=rule.safe_share,
         is_global=rule.is_global,
+        kind=rule.kind,
+        full_limit=rule.full_limit,
     )
 
 

@@ -22,6 +22,22 @@ class Config(ServiceConfig):
     groups: str = Field(
         "", description="Members of owner groups, such as `feed=ann,bob;ads=eve`; an owner without entry is a person."
     )
+    checks: str = Field(
+        "owner,parent,shadowed",
+        description="Built-in checks of a rule, separated by commas: owner (somebody answers for it), parent (children "
+        "sum up to their parent at most), shadowed (no rule that a wildcard makes idle).",
+    )
+    check_plugins: str = Field(
+        "",
+        description="Checks of your own: `name=package.module:function,...`; a function of (rule, published rules) "
+        "that yields violations.",
+    )
+    remote_checks: str = Field(
+        "",
+        description="Checks that others serve as RuleCheckService: `name=host:port;...`. All must agree; one that does "
+        "not answer leaves the rule as it is.",
+    )
+    check_timeout_s: float = Field(2.0, gt=0, le=4, description="How long each check of a rule may take, seconds.")
     lease_duration_s: float = Field(10.0, gt=0, le=300, description="Life of a lease from each grant, seconds.")
     leader_duration_s: float = Field(
         6.0, gt=0.1, le=300, description="Life of the leadership in the ledger from each renewal, seconds."

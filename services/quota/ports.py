@@ -3,9 +3,11 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
+from chassis.protection.rule import Rule
 from chassis.protection.usage import UsageWindow
 from services.quota.domain.leadership import LeaderRow
 from services.quota.domain.rule_version import AuditRecord, RuleVersion
+from services.quota.domain.validation import Violation
 
 
 class RuleLedger(Protocol):
@@ -27,12 +29,33 @@ class RuleLedger(Protocol):
         """Every step of every version of `key`, oldest first."""
         ...
 
-    async def write(self, records: Sequence[AuditRecord], *, is_dispatched: bool = False) -> None:
+    async def write(
+        self,
+        records: Sequence[AuditRecord],
+        *,
+        is_dispatched: bool = False,
+        beside: Sequence[RuleVersion] | None = None,
+    ) -> None:
         """Store each `after` and its record, all or nothing; with `is_dispatched` the keys wait for the topic.
 
-        A record whose `before` is None adds a version that must be the next of its key.
-        Raises: Conflict naming the current version when `before` is no longer what is stored.
+        A record whose `before` is None adds a version that must be the next of its key. `beside` is what was published
+        when the records were decided upon.
+        Raises: Conflict naming the current version when `before` is no longer what is stored, or when something else is
+        published than `beside`.
         """
+        ...
+
+
+class RuleCheck(Protocol):
+    """One opinion about whether a rule is right, beside the rules in force. It changes nothing."""
+
+    @property
+    def name(self) -> str:
+        """For people and metrics."""
+        ...
+
+    async def check(self, rule: Rule, published: Sequence[Rule]) -> Sequence[Violation]:
+        """Every violation; `rule` has sound numbers, and `published` no rule of its key. Raises: Unavailable."""
         ...
 
 

@@ -10,16 +10,19 @@ from chassis.shell import Shell
 from protos.contracts import CONTRACTS
 from protos.quota.v1 import quota_pb2_grpc as rpc
 from protos.topics import QUOTA_RULES, QUOTA_USAGE
+from services.quota.app.checks import Checks, FunctionCheck, chosen_checks
 from services.quota.app.dispatcher import Dispatcher
 from services.quota.app.leader import Leader
 from services.quota.app.leases import LeaseGranting
 from services.quota.app.lifecycle import RuleLifecycle
+from services.quota.app.plugins import load_plugins
 from services.quota.app.rule_watch import RuleWatch
 from services.quota.app.usage import Retention, Rightsizing, UsageRetention
 from services.quota.config import Config
 from services.quota.domain.authority import Authority, parse_groups, parse_people
 from services.quota.domain.lease_book import LeaseBook
 from services.quota.inbound import grpc_server, kafka_consumer
+from services.quota.outbound.grpc_rule_check import GrpcRuleCheck, parse_remote_checks
 from services.quota.outbound.kafka_dispatch import KafkaRuleDispatch
 from services.quota.outbound.postgres_database import PostgresDatabase
 from services.quota.outbound.sql_database import SqlDatabase
@@ -27,6 +30,7 @@ from services.quota.outbound.sql_leader import SqlLeader
 from services.quota.outbound.sql_rules import SqlRules
 from services.quota.outbound.sql_usage import SqlUsage
 from services.quota.outbound.sqlite_database import SqliteDatabase
+from services.quota.ports import RuleCheck
 
 
 @dataclass(frozen=True)
@@ -61,7 +65,8 @@ def build(
         (ledger.rules, ledger.rules), dispatch, watch, shell.health, clock, config.dispatch_retry_s, leader.is_leader
     )
     authority = Authority(parse_people(config.admins), parse_groups(config.groups))
-    lifecycle = RuleLifecycle(ledger.rules, dispatcher, authority, clock)
+    checks = Checks(_checks(shell, config), config.check_timeout_s, shell.metrics)
+    lifecycle = RuleLifecycle(ledger.rules, checks, dispatcher, authority, clock)
     absent_ms = int(config.absent_reserve_s * 1000)
     book = LeaseBook(lease_ms, lambda: secrets.token_urlsafe(16), absent_ms)
     granting = LeaseGranting(ledger.rules, ledger.leader, leader, book, clock, lease_ms)
@@ -90,3 +95,14 @@ def build(
         ]
     )
     return shell.service(parts=[ledger.database, leader, dispatcher, retention, consumer], doors=[door])
+
+
+def _checks(shell: Shell, config: Config) -> list[RuleCheck]:
+    """The built-in ones, plug-ins, and those that others serve."""
+    plugins = load_plugins(config.check_plugins, "check_plugins")
+    remote = parse_remote_checks(config.remote_checks)
+    return [
+        *chosen_checks(config.checks),
+        *(FunctionCheck(name, function) for name, function in plugins.items()),
+        *(GrpcRuleCheck(name, shell.channel(target), config.check_timeout_s) for name, target in remote.items()),
+    ]

@@ -46,7 +46,7 @@ Global___RuleState: _TypeAlias = RuleState  # noqa: Y015
 
 @_typing.final
 class Rule(_message.Message):
-    """A rate limit. Key levels are joined by "/": team/service/method/tenant; "*" matches one level."""
+    """A limit of a rate or of capacity. Key levels are joined by "/": team/service/method/tenant; "*" matches one level."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -61,6 +61,8 @@ class Rule(_message.Message):
     GUARANTEED_FIELD_NUMBER: _builtins.int
     SAFE_SHARE_FIELD_NUMBER: _builtins.int
     IS_GLOBAL_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    FULL_LIMIT_FIELD_NUMBER: _builtins.int
     key: _builtins.str
     """such as "surface/blender/GetFeed/default" """
     limit: _builtins.float
@@ -70,7 +72,7 @@ class Rule(_message.Message):
     burst: _builtins.float
     """units above the steady rate, 0..limit"""
     unit: _builtins.str
-    """requests | events | bytes | rows"""
+    """requests | events | bytes | rows; of capacity: cores | bytes | pods | volumes | gpus"""
     owner: _builtins.str
     """person or group that may change it"""
     tier: _builtins.int
@@ -83,6 +85,10 @@ class Rule(_message.Message):
     """share of limit used when no lease can be had, (0, 1]; 0 = 1"""
     is_global: _builtins.bool
     """true = one limit for all processes together, shared by leases"""
+    kind: _builtins.str
+    """rate | capacity; empty = rate. Capacity: key capacity/<resource>/<zone>/<team>"""
+    full_limit: _builtins.float
+    """limit before it was cut for its owner's budget; 0 = it was not"""
     def __init__(
         self,
         *,
@@ -97,10 +103,12 @@ class Rule(_message.Message):
         guaranteed: _builtins.float = ...,
         safe_share: _builtins.float = ...,
         is_global: _builtins.bool = ...,
+        kind: _builtins.str = ...,
+        full_limit: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["burst", b"burst", "guaranteed", b"guaranteed", "is_global", b"is_global", "is_shadow", b"is_shadow", "key", b"key", "limit", b"limit", "owner", b"owner", "period_s", b"period_s", "safe_share", b"safe_share", "tier", b"tier", "unit", b"unit"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["burst", b"burst", "full_limit", b"full_limit", "guaranteed", b"guaranteed", "is_global", b"is_global", "is_shadow", b"is_shadow", "key", b"key", "kind", b"kind", "limit", b"limit", "owner", b"owner", "period_s", b"period_s", "safe_share", b"safe_share", "tier", b"tier", "unit", b"unit"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -765,3 +773,53 @@ class ProposeRightsizingResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ProposeRightsizingResponse: _TypeAlias = ProposeRightsizingResponse  # noqa: Y015
+
+@_typing.final
+class CheckRuleRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RULE_FIELD_NUMBER: _builtins.int
+    PUBLISHED_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def rule(self) -> Global___Rule:
+        """to be checked"""
+
+    @_builtins.property
+    def published(self) -> _containers.RepeatedCompositeFieldContainer[Global___Rule]:
+        """in force"""
+
+    def __init__(
+        self,
+        *,
+        rule: Global___Rule | None = ...,
+        published: _abc.Iterable[Global___Rule] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["rule", b"rule"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["published", b"published", "rule", b"rule"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CheckRuleRequest: _TypeAlias = CheckRuleRequest  # noqa: Y015
+
+@_typing.final
+class CheckRuleResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VIOLATIONS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def violations(self) -> _containers.RepeatedCompositeFieldContainer[Global___Violation]:
+        """empty = valid"""
+
+    def __init__(
+        self,
+        *,
+        violations: _abc.Iterable[Global___Violation] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["violations", b"violations"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CheckRuleResponse: _TypeAlias = CheckRuleResponse  # noqa: Y015

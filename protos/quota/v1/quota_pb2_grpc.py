@@ -723,3 +723,78 @@ class UsageService:
             timeout,
             metadata,
             _registered_method=True)
+
+
+class RuleCheckServiceStub:
+    """Served by others: a check that the quota service asks before a rule becomes valid (QUOTA_REMOTE_CHECKS).
+    """
+
+    def __init__(self, channel):
+        """Constructor.
+
+        Args:
+            channel: A grpc.Channel.
+        """
+        self.CheckRule = channel.unary_unary(
+                '/corkboard.quota.v1.RuleCheckService/CheckRule',
+                request_serializer=protos_dot_quota_dot_v1_dot_quota__pb2.CheckRuleRequest.SerializeToString,
+                response_deserializer=protos_dot_quota_dot_v1_dot_quota__pb2.CheckRuleResponse.FromString,
+                _registered_method=True)
+
+
+class RuleCheckServiceServicer:
+    """Served by others: a check that the quota service asks before a rule becomes valid (QUOTA_REMOTE_CHECKS).
+    """
+
+    def CheckRule(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+
+def add_RuleCheckServiceServicer_to_server(servicer, server):
+    rpc_method_handlers = {
+            'CheckRule': grpc.unary_unary_rpc_method_handler(
+                    servicer.CheckRule,
+                    request_deserializer=protos_dot_quota_dot_v1_dot_quota__pb2.CheckRuleRequest.FromString,
+                    response_serializer=protos_dot_quota_dot_v1_dot_quota__pb2.CheckRuleResponse.SerializeToString,
+            ),
+    }
+    generic_handler = grpc.method_handlers_generic_handler(
+            'corkboard.quota.v1.RuleCheckService', rpc_method_handlers)
+    server.add_generic_rpc_handlers((generic_handler,))
+    server.add_registered_method_handlers('corkboard.quota.v1.RuleCheckService', rpc_method_handlers)
+
+
+ # This class is part of an EXPERIMENTAL API.
+class RuleCheckService:
+    """Served by others: a check that the quota service asks before a rule becomes valid (QUOTA_REMOTE_CHECKS).
+    """
+
+    @staticmethod
+    def CheckRule(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/corkboard.quota.v1.RuleCheckService/CheckRule',
+            protos_dot_quota_dot_v1_dot_quota__pb2.CheckRuleRequest.SerializeToString,
+            protos_dot_quota_dot_v1_dot_quota__pb2.CheckRuleResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)

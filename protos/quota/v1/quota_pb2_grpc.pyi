@@ -223,3 +223,31 @@ class UsageServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_quota_pb2.ProposeRightsizingResponse, _abc.Awaitable[_quota_pb2.ProposeRightsizingResponse]]: ...
 
 def add_UsageServiceServicer_to_server(servicer: UsageServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
+
+class RuleCheckServiceStub:
+    """Served by others: a check that the quota service asks before a rule becomes valid (QUOTA_REMOTE_CHECKS)."""
+
+    @_typing.overload
+    def __new__(cls, channel: _grpc.Channel) -> _Self: ...
+    @_typing.overload
+    def __new__(cls, channel: _aio.Channel) -> RuleCheckServiceAsyncStub: ...
+    CheckRule: _grpc.UnaryUnaryMultiCallable[_quota_pb2.CheckRuleRequest, _quota_pb2.CheckRuleResponse]
+
+@_typing.type_check_only
+class RuleCheckServiceAsyncStub(RuleCheckServiceStub):
+    """Served by others: a check that the quota service asks before a rule becomes valid (QUOTA_REMOTE_CHECKS)."""
+
+    def __init__(self, channel: _aio.Channel) -> None: ...
+    CheckRule: _aio.UnaryUnaryMultiCallable[_quota_pb2.CheckRuleRequest, _quota_pb2.CheckRuleResponse]  # type: ignore[assignment]
+
+class RuleCheckServiceServicer(metaclass=_abc_1.ABCMeta):
+    """Served by others: a check that the quota service asks before a rule becomes valid (QUOTA_REMOTE_CHECKS)."""
+
+    @_abc_1.abstractmethod
+    def CheckRule(
+        self,
+        request: _quota_pb2.CheckRuleRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_quota_pb2.CheckRuleResponse, _abc.Awaitable[_quota_pb2.CheckRuleResponse]]: ...
+
+def add_RuleCheckServiceServicer_to_server(servicer: RuleCheckServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -7,6 +7,13 @@ from chassis.errors import Invalid, PermissionDenied
 from chassis.protection.rule import Rule
 
 LARGE_CHANGE_RATIO = 0.25
+TURNS = {  # changes that have no size
+    "is_shadow": "it turns enforcement on or off",
+    "is_global": "it makes one limit of every process's, or the other way round",
+    "kind": "it changes the kind",
+    "unit": "it changes the unit",
+    "owner": "it gives the rule to somebody else",
+}
 
 
 @dataclass(frozen=True)
@@ -20,8 +27,17 @@ class Authority:
         """Raises: Invalid without an actor, PermissionDenied when they are neither owner nor admin."""
         if not actor:
             raise Invalid("the actor is missing", field="actor")
-        if actor not in self.admins | self.groups.get(owner, frozenset({owner})):
+        if not self.is_admin(actor) and actor not in self.groups.get(owner, frozenset({owner})):
             raise PermissionDenied(f"{actor!r} is neither {owner!r} nor one of its members nor an admin", field="actor")
+
+    def is_admin(self, actor: str) -> bool:
+        """Whether `actor` may change every rule."""
+        return actor in self.admins
+
+
+def revoke_reason(rule: Rule) -> str:
+    """Why taking `rule` out of force needs a second person; "" when it does not."""
+    return "it concerns tier 1" if rule.tier == 1 else ""
 
 
 def second_person_reason(rule: Rule, published: Rule | None) -> str:
@@ -30,10 +46,16 @@ def second_person_reason(rule: Rule, published: Rule | None) -> str:
         return "it concerns tier 1"
     if published is None:
         return ""
-    change = abs(rule.rate_per_s - published.rate_per_s) / published.rate_per_s
-    if change > LARGE_CHANGE_RATIO:
-        return f"it changes the rate by {change:.0%}, more than {LARGE_CHANGE_RATIO:.0%}"
-    return "it turns enforcement on or off" if rule.is_shadow != published.is_shadow else ""
+    for name, before, after, scale in (
+        ("the rate", published.rate_per_s, rule.rate_per_s, published.rate_per_s),
+        ("the burst", published.burst, rule.burst, published.burst or published.limit),
+        ("the safe share", published.safe_share, rule.safe_share, published.safe_share),
+        ("what is guaranteed", published.guaranteed, rule.guaranteed, published.guaranteed or published.limit),
+    ):
+        change = abs(after - before) / scale
+        if change > LARGE_CHANGE_RATIO:
+            return f"it changes {name} by {change:.0%}, more than {LARGE_CHANGE_RATIO:.0%}"
+    return next((why for field, why in TURNS.items() if getattr(rule, field) != getattr(published, field)), "")
 
 
 def parse_groups(text: str) -> Mapping[str, frozenset[str]]:

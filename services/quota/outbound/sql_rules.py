@@ -52,10 +52,18 @@ class SqlRules:
             for row in rows
         ]
 
-    async def write(self, records: Sequence[AuditRecord], *, is_dispatched: bool = False) -> None:
+    async def write(
+        self,
+        records: Sequence[AuditRecord],
+        *,
+        is_dispatched: bool = False,
+        beside: Sequence[RuleVersion] | None = None,
+    ) -> None:
         """See RuleLedger."""
 
         def work(connection: SqlConnection) -> None:
+            if beside is not None:
+                _check_beside(connection, beside)
             for record in records:
                 _write(connection, record)
             if is_dispatched:
@@ -102,6 +110,14 @@ def _write(connection: SqlConnection, record: AuditRecord) -> None:
         "INSERT INTO audit (key, time_ms, actor, action, why, before_body, after_body) VALUES (?, ?, ?, ?, ?, ?, ?)",
         (after.key, step.time_ms, step.actor, step.action, step.why, before and _body(before), _body(after)),
     )
+
+
+def _check_beside(connection: SqlConnection, beside: Sequence[RuleVersion]) -> None:
+    rows = connection.execute("SELECT key, version FROM versions WHERE state = 'published'").fetchall()
+    now = {(row["key"], row["version"]) for row in rows}
+    if changed := now ^ {(version.key, version.version) for version in beside}:
+        keys = ", ".join(sorted({key for key, _ in changed})[:3])
+        raise Conflict(f"meanwhile somebody changed what is in force ({keys}): try again", reason="rules_changed")
 
 
 def _enqueue(connection: SqlConnection, keys: set[str]) -> None:

@@ -6,8 +6,10 @@ import pytest
 
 from chassis.errors import Conflict, Invalid, NotFound, PermissionDenied, Unavailable
 from chassis.health import Health
+from chassis.metrics import Metrics
 from chassis.protection.rule import Rule
 from chassis.testing import FakeClock
+from services.quota.app.checks import Checks, chosen_checks
 from services.quota.app.dispatcher import Dispatcher
 from services.quota.app.lifecycle import RuleLifecycle
 from services.quota.app.rule_watch import RuleWatch
@@ -35,13 +37,14 @@ class World:
     """A life cycle over a real ledger."""
 
     def __init__(self, ledger: Ledger) -> None:
-        clock = FakeClock()
+        self.clock = clock = FakeClock()
         self.ledger, self.dispatch, self.watch = ledger, RecordingDispatch(), RuleWatch(ledger.rules)
         self.dispatcher = Dispatcher(
             (ledger.rules, ledger.rules), self.dispatch, self.watch, Health(), clock, retry_s=1.0
         )
         authority = Authority(frozenset({"root"}), {"feed": frozenset({"ann", "bob"})})
-        self.lifecycle = RuleLifecycle(ledger.rules, self.dispatcher, authority, clock)
+        checks = Checks(chosen_checks("owner,parent,shadowed"), 1.0, Metrics("test"))
+        self.lifecycle = RuleLifecycle(ledger.rules, checks, self.dispatcher, authority, clock)
 
     async def create(
         self, limit: float = 10.0, seen: int = 0, key: str = KEY, actor: str = "ann", **fields: object
@@ -185,3 +188,29 @@ async def test_watcher_begins_with_what_is_in_force_and_sees_changes(world: Worl
         (2, RuleState.PUBLISHED),
         (2, RuleState.REVOKED),
     ]
+
+
+async def test_tier_1_rule_in_force_is_revoked_by_two_persons_or_an_admin(world: World) -> None:
+    await world.publish(await world.create(tier=1))
+    for _ in range(2):
+        with pytest.raises(PermissionDenied, match="your wish is recorded"):
+            await world.lifecycle.revoke(KEY, 1, "ann", "incident")
+    assert await world.ledger.rules.published(KEY) is not None
+    assert (await world.lifecycle.revoke(KEY, 1, "bob", "yes")).state is RuleState.REVOKED
+    steps = [(record.step.action, record.step.actor) for record in await world.ledger.rules.history(KEY)]
+    assert steps[-3:] == [("ask-revoke", "ann"), ("ask-revoke", "ann"), ("revoke", "bob")]
+
+    await world.publish(await world.create(tier=1, seen=1))
+    assert (await world.lifecycle.revoke(KEY, 2, "root", "")).state is RuleState.REVOKED
+
+
+async def test_wish_to_revoke_is_for_one_version_and_one_hour(world: World) -> None:
+    await world.publish(await world.create(tier=1))
+    with pytest.raises(PermissionDenied):
+        await world.lifecycle.revoke(KEY, 1, "ann", "")
+    world.clock.advance(3_601)
+    with pytest.raises(PermissionDenied):
+        await world.lifecycle.revoke(KEY, 1, "bob", "")
+    await world.publish(await world.create(tier=1, seen=1))
+    with pytest.raises(PermissionDenied):
+        await world.lifecycle.revoke(KEY, 2, "ann", "")
