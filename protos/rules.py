@@ -92,6 +92,7 @@ def usage_to_proto(window: UsageWindow) -> pb.UsageWindow:
         refused=window.refused,
         shadow_refused=window.shadow_refused,
         rule_version=window.rule_version,
+        num_instances=window.num_instances,
     )
 
 
@@ -117,4 +118,5 @@ def decode_usage(value: bytes) -> UsageWindow:
         service=message.service,
         instance=message.instance,
         zone=message.zone,
+        num_instances=message.num_instances or 1,
     )

@@ -38,6 +38,24 @@ class Config(ServiceConfig):
         "not answer leaves the rule as it is.",
     )
     check_timeout_s: float = Field(2.0, gt=0, le=4, description="How long each check of a rule may take, seconds.")
+    lake_target: str = Field(
+        "",
+        description="Addresses of the indexer that writes the lake: usage older than the ledger's comes from there. "
+        "Empty = only the ledger is read.",
+    )
+    strategy_plugins: str = Field(
+        "",
+        description="Strategies of right-sizing of your own: `name=package.module:function,...`; a function of (rule, "
+        "units per period by minute) that returns the units per period that are needed.",
+    )
+    policy_change_ratio: float = Field(
+        0.0,
+        ge=0,
+        le=0.25,
+        description="Proposals that change a rate by this share at most are approved and published without a person; "
+        "0 = none.",
+    )
+    policy_tiers: str = Field("3", description="Tiers that this holds for; never 1.")
     lease_duration_s: float = Field(10.0, gt=0, le=300, description="Life of a lease from each grant, seconds.")
     leader_duration_s: float = Field(
         6.0, gt=0.1, le=300, description="Life of the leadership in the ledger from each renewal, seconds."

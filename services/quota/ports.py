@@ -90,8 +90,20 @@ class UsageLedger(Protocol):
         """Minutes that overlap [from_ms, to_ms), summed over instances, by key and time."""
         ...
 
+    async def oldest_ms(self) -> int | None:
+        """The first minute that is kept, epoch milliseconds; None when there is none."""
+        ...
+
     async def prune_usage(self, before_ms: int, max_rows: int) -> int:
         """Forget minutes before `before_ms` and the oldest beyond `max_rows`; how many rows went."""
+        ...
+
+
+class UsageHistory(Protocol):
+    """What was used long ago, or before the ledger was lost."""
+
+    async def query_usage(self, key_prefix: str, from_ms: int, to_ms: int) -> Sequence[UsageWindow]:
+        """As UsageLedger's. Raises: Unavailable when it cannot be reached, Invalid when it is too much."""
         ...
 
 

@@ -1,9 +1,12 @@
 """The quota service as one list of parts."""
 
 import secrets
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from chassis.clock import SYSTEM_CLOCK, Clock
+from chassis.grpc.limits import MethodLimit
 from chassis.kafka.bus import Bus
 from chassis.lifecycle import Service
 from chassis.shell import Shell
@@ -16,13 +19,17 @@ from services.quota.app.leader import Leader
 from services.quota.app.leases import LeaseGranting
 from services.quota.app.lifecycle import RuleLifecycle
 from services.quota.app.plugins import load_plugins
+from services.quota.app.rightsizing import Drafting, Rightsizing
 from services.quota.app.rule_watch import RuleWatch
-from services.quota.app.usage import Retention, Rightsizing, UsageRetention
+from services.quota.app.usage import Retention, UsageReader, UsageRetention
 from services.quota.config import Config
-from services.quota.domain.authority import Authority, parse_groups, parse_people
+from services.quota.domain.authority import Authority, Policy, parse_groups, parse_people, parse_tiers
+from services.quota.domain.demand import STRATEGIES, Strategy
 from services.quota.domain.lease_book import LeaseBook
 from services.quota.inbound import grpc_server, kafka_consumer
+from services.quota.inbound.grpc_usage import UsageServicer
 from services.quota.outbound.grpc_rule_check import GrpcRuleCheck, parse_remote_checks
+from services.quota.outbound.grpc_usage_history import GrpcUsageHistory
 from services.quota.outbound.kafka_dispatch import KafkaRuleDispatch
 from services.quota.outbound.postgres_database import PostgresDatabase
 from services.quota.outbound.sql_database import SqlDatabase
@@ -31,6 +38,13 @@ from services.quota.outbound.sql_rules import SqlRules
 from services.quota.outbound.sql_usage import SqlUsage
 from services.quota.outbound.sqlite_database import SqliteDatabase
 from services.quota.ports import RuleCheck
+
+PACKAGE = "corkboard.quota.v1"
+# They read up to 28 days of usage of every rule.
+LIMITS = {
+    name: MethodLimit(timeout_s=60.0, max_concurrent=4)
+    for name in ("QueryUsage", "ProposeRightsizing", "BacktestRightsizing", "ProposeHaircuts", "ApplyProposals")
+}
 
 
 @dataclass(frozen=True)
@@ -70,31 +84,26 @@ def build(
     absent_ms = int(config.absent_reserve_s * 1000)
     book = LeaseBook(lease_ms, lambda: secrets.token_urlsafe(16), absent_ms)
     granting = LeaseGranting(ledger.rules, ledger.leader, leader, book, clock, lease_ms)
-    rightsizing = Rightsizing(ledger.rules, ledger.usage, clock)
+    history = GrpcUsageHistory(shell.channel(config.lake_target)) if config.lake_target else None
+    reader = UsageReader(ledger.usage, history, clock)
+    rightsizing = Rightsizing(ledger.rules, reader, clock, strategies(config))
+    drafting = Drafting(lifecycle, Policy(config.policy_change_ratio, parse_tiers(config.policy_tiers)))
     retention = UsageRetention(ledger.usage, clock, Retention(config.usage_retention_s, config.usage_max_rows))
     usage = kafka_consumer.UsageInbound(ledger.usage)
     consumer = shell.bus.consumer(kafka_consumer.GROUP, [QUOTA_USAGE], kafka_consumer.GROUP, usage.handle)
 
-    door = shell.grpc_door(
-        [
-            (
-                rpc.add_QuotaServiceServicer_to_server,
-                grpc_server.QuotaServicer(lifecycle, ledger.rules, watch),
-                grpc_server.QUOTA_SERVICE,
-            ),
-            (
-                rpc.add_LeaseServiceServicer_to_server,
-                grpc_server.LeaseServicer(granting, clock, lease_ms),
-                grpc_server.LEASE_SERVICE,
-            ),
-            (
-                rpc.add_UsageServiceServicer_to_server,
-                grpc_server.UsageServicer(ledger.usage, rightsizing, clock),
-                grpc_server.USAGE_SERVICE,
-            ),
-        ]
-    )
+    servicers: list[tuple[Any, object, str]] = [
+        (rpc.add_QuotaServiceServicer_to_server, grpc_server.QuotaServicer(lifecycle, ledger.rules, watch), "Quota"),
+        (rpc.add_LeaseServiceServicer_to_server, grpc_server.LeaseServicer(granting, clock, lease_ms), "Lease"),
+        (rpc.add_UsageServiceServicer_to_server, UsageServicer(reader, rightsizing, drafting), "Usage"),
+    ]
+    door = shell.grpc_door([(add, servicer, f"{PACKAGE}.{name}Service") for add, servicer, name in servicers], LIMITS)
     return shell.service(parts=[ledger.database, leader, dispatcher, retention, consumer], doors=[door])
+
+
+def strategies(config: Config) -> Mapping[str, Strategy]:
+    """The built-in strategies of right-sizing, and plug-ins."""
+    return {**STRATEGIES, **load_plugins(config.strategy_plugins, "strategy_plugins")}
 
 
 def _checks(shell: Shell, config: Config) -> list[RuleCheck]:

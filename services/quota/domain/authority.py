@@ -58,6 +58,34 @@ def second_person_reason(rule: Rule, published: Rule | None) -> str:
     return next((why for field, why in TURNS.items() if getattr(rule, field) != getattr(published, field)), "")
 
 
+@dataclass(frozen=True)
+class Policy:
+    """What needs nobody to approve it: proposals that change the rate little, of tiers that matter less; 0 = none."""
+
+    max_change_ratio: float = 0.0
+    tiers: frozenset[int] = frozenset({3})
+
+    def approves(self, current: Rule, proposed: Rule) -> bool:
+        """Whether `proposed` may be published at once in place of `current`."""
+        change = abs(proposed.rate_per_s - current.rate_per_s) / current.rate_per_s
+        is_small = self.max_change_ratio > 0 and change <= self.max_change_ratio
+        return is_small and proposed.tier in self.tiers and not second_person_reason(proposed, current)
+
+    def __str__(self) -> str:
+        return f"changes up to {self.max_change_ratio:.0%} of tier {', '.join(map(str, sorted(self.tiers)))}"
+
+
+def parse_tiers(text: str) -> frozenset[int]:
+    """`2,3` as tiers. Raises: Invalid."""
+    try:
+        tiers = frozenset(int(part) for part in text.split(",") if part.strip())
+    except ValueError as error:
+        raise Invalid(f"tiers {text!r} must look like 2,3", field="policy_tiers") from error
+    if not tiers <= {2, 3}:
+        raise Invalid(f"tiers {text!r}: a policy may approve of tier 2 and 3 only", field="policy_tiers")
+    return tiers
+
+
 def parse_groups(text: str) -> Mapping[str, frozenset[str]]:
     """`feed=ann,bob;ads=eve` as a mapping.
 

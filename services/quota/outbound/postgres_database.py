@@ -1,6 +1,8 @@
 """A ledger in PostgreSQL, for more than one process of the quota service or when its disk must not matter."""
 
 import asyncio
+import random
+import time
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
@@ -19,6 +21,7 @@ MAX_CONNECTIONS = 4  # calls are short; a quota service is asked a few hundred t
 CONNECT_S = 2.0  # callers of this service wait 5 s at most
 STATEMENT_S = 3.0
 TRIES = 8  # transactions that collide are run again; each time one of them got through
+FIRST_PAUSE_S = 0.003
 SCHEMA_LOCK = 0x436F726B  # two processes that start at once make the tables one after the other
 
 SCHEMA = """
@@ -35,7 +38,7 @@ CREATE TABLE IF NOT EXISTS usage_minutes (
     key TEXT COLLATE "C" NOT NULL, minute_ms BIGINT NOT NULL, service TEXT COLLATE "C" NOT NULL,
     zone TEXT COLLATE "C" NOT NULL, admitted DOUBLE PRECISION NOT NULL, refused DOUBLE PRECISION NOT NULL,
     shadow_refused DOUBLE PRECISION NOT NULL, rule_version BIGINT NOT NULL,
-    PRIMARY KEY (key, minute_ms, service, zone));
+    num_instances BIGINT NOT NULL DEFAULT 1, PRIMARY KEY (key, minute_ms, service, zone));
 CREATE INDEX IF NOT EXISTS usage_age ON usage_minutes (minute_ms);
 CREATE TABLE IF NOT EXISTS usage_seen (
     key TEXT COLLATE "C" NOT NULL, service TEXT NOT NULL, instance TEXT NOT NULL, window_start_ms BIGINT NOT NULL,
@@ -120,7 +123,8 @@ def _configure(connection: Connection) -> None:
 
 
 def _run(pool: ConnectionPool[Connection], work: Callable[[SqlConnection], T]) -> T:
-    for _ in range(TRIES):
+    for attempt in range(TRIES):
+        time.sleep(random.uniform(0, FIRST_PAUSE_S * (2**attempt - 1)))  # colliding ones must not meet again
         try:
             with pool.connection() as connection:
                 return work(_Statements(connection))

@@ -44,9 +44,17 @@ class SqlUsage:
                 row["service"],
                 "",
                 row["zone"],
+                row["num_instances"],
             )
             for row in rows
         ]
+
+    async def oldest_ms(self) -> int | None:
+        """See UsageLedger."""
+        query = "SELECT min(minute_ms) AS oldest FROM usage_minutes"
+        row = await self._database.run(lambda c: c.execute(query).fetchone())
+        oldest: int | None = row["oldest"]
+        return oldest
 
     async def prune_usage(self, before_ms: int, max_rows: int) -> int:
         """See UsageLedger."""
@@ -68,18 +76,23 @@ class SqlUsage:
 
 
 def _add(connection: SqlConnection, window: UsageWindow) -> None:
+    source = (window.key, window.service, window.instance)
+    minute_ms = window.window_start_ms // MINUTE_MS * MINUTE_MS
+    of_minute = "SELECT 1 FROM usage_seen WHERE key = ? AND service = ? AND instance = ? AND window_start_ms >= ? "
+    earlier = connection.execute(f"{of_minute} AND window_start_ms < ?", (*source, minute_ms, minute_ms + MINUTE_MS))
+    is_new_instance = earlier.fetchone() is None
     is_new = connection.execute(
-        "INSERT INTO usage_seen VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING",
-        (window.key, window.service, window.instance, window.window_start_ms),
+        "INSERT INTO usage_seen VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING", (*source, window.window_start_ms)
     ).rowcount
     if not is_new:
         return
-    minute_ms = window.window_start_ms // MINUTE_MS * MINUTE_MS
     connection.execute(
-        "INSERT INTO usage_minutes AS held VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (key, minute_ms, service, zone) "
+        "INSERT INTO usage_minutes AS held VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) "
+        "ON CONFLICT (key, minute_ms, service, zone) "
         "DO UPDATE SET admitted = held.admitted + excluded.admitted, refused = held.refused + excluded.refused, "
         "shadow_refused = held.shadow_refused + excluded.shadow_refused, rule_version = CASE "
-        "WHEN excluded.rule_version > held.rule_version THEN excluded.rule_version ELSE held.rule_version END",
+        "WHEN excluded.rule_version > held.rule_version THEN excluded.rule_version ELSE held.rule_version END, "
+        "num_instances = held.num_instances + excluded.num_instances",
         (
             window.key,
             minute_ms,
@@ -89,5 +102,6 @@ def _add(connection: SqlConnection, window: UsageWindow) -> None:
             window.refused,
             window.shadow_refused,
             window.rule_version,
+            int(is_new_instance),
         ),
     )

@@ -25,7 +25,7 @@ CREATE TABLE IF NOT EXISTS outbox (key TEXT PRIMARY KEY, ticket INTEGER NOT NULL
 CREATE TABLE IF NOT EXISTS usage_minutes (
     key TEXT NOT NULL, minute_ms INTEGER NOT NULL, service TEXT NOT NULL, zone TEXT NOT NULL,
     admitted REAL NOT NULL, refused REAL NOT NULL, shadow_refused REAL NOT NULL, rule_version INTEGER NOT NULL,
-    PRIMARY KEY (key, minute_ms, service, zone)) WITHOUT ROWID;
+    num_instances INTEGER NOT NULL DEFAULT 1, PRIMARY KEY (key, minute_ms, service, zone)) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS usage_age ON usage_minutes (minute_ms);
 CREATE TABLE IF NOT EXISTS usage_seen (
     key TEXT NOT NULL, service TEXT NOT NULL, instance TEXT NOT NULL, window_start_ms INTEGER NOT NULL,
@@ -91,6 +91,9 @@ def _open(path: str) -> sqlite3.Connection:
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = FULL")
     connection.executescript(SCHEMA)
+    columns = {row["name"] for row in connection.execute("PRAGMA table_info(usage_minutes)")}
+    if "num_instances" not in columns:  # a file of an earlier version
+        connection.execute("ALTER TABLE usage_minutes ADD COLUMN num_instances INTEGER NOT NULL DEFAULT 1")
     return connection
 
 

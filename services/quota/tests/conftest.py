@@ -24,8 +24,8 @@ def postgres_server() -> Iterator[postgres.PostgresServer]:
 
 @pytest.fixture
 def postgres_url(postgres_server: postgres.PostgresServer) -> str:
-    """An empty database."""
-    return postgres_server.new_database(f"test_{next(_names)}")
+    """An empty schema."""
+    return postgres_server.new_schema(f"test_{next(_names)}")
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
