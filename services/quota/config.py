@@ -23,9 +23,10 @@ class Config(ServiceConfig):
         "", description="Members of owner groups, such as `feed=ann,bob;ads=eve`; an owner without entry is a person."
     )
     checks: str = Field(
-        "owner,parent,shadowed",
+        "owner,parent,shadowed,capacity,cluster",
         description="Built-in checks of a rule, separated by commas: owner (somebody answers for it), parent (children "
-        "sum up to their parent at most), shadowed (no rule that a wildcard makes idle).",
+        "sum up to their parent at most), shadowed (no rule that a wildcard makes idle), capacity (its key and unit "
+        "fit), cluster (nodes have that much; needs kubeconfig).",
     )
     check_plugins: str = Field(
         "",
@@ -56,6 +57,20 @@ class Config(ServiceConfig):
         "0 = none.",
     )
     policy_tiers: str = Field("3", description="Tiers that this holds for; never 1.")
+    kubeconfig: str = Field(
+        "", description="Cluster that capacity rules are applied to: a file, or in-cluster for the pod's own account."
+    )
+    capacity_manifests_dir: str = Field(
+        "", description="Folder that gets their manifests where there is no cluster. Empty = they are only kept."
+    )
+    capacity_namespace: str = Field(
+        "{team}-{zone}",
+        description="Namespace of a team's quota; a quota holds for a whole namespace, so each zone needs one of its "
+        "own (or a cluster of its own).",
+    )
+    capacity_interval_s: float = Field(
+        10.0, gt=0, description="Pause between two looks at what the cluster has of capacity rules, seconds."
+    )
     lease_duration_s: float = Field(10.0, gt=0, le=300, description="Life of a lease from each grant, seconds.")
     leader_duration_s: float = Field(
         6.0, gt=0.1, le=300, description="Life of the leadership in the ledger from each renewal, seconds."

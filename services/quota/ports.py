@@ -1,10 +1,12 @@
 """What the quota service needs from the world."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import Protocol
 
 from chassis.protection.rule import Rule
 from chassis.protection.usage import UsageWindow
+from services.quota.domain.capacity import CapacityQuota
+from services.quota.domain.cluster import Held
 from services.quota.domain.leadership import LeaderRow
 from services.quota.domain.rule_version import AuditRecord, RuleVersion
 from services.quota.domain.validation import Violation
@@ -108,14 +110,30 @@ class UsageHistory(Protocol):
 
 
 class CapacityCluster(Protocol):
-    """A cluster that holds objects by manifest."""
+    """Where capacity is put into force. Calls block for some seconds at most: the app makes them in a thread.
 
-    def drift(self, manifest: Mapping[str, Any]) -> Mapping[str, tuple[object, object]]:
-        """(wanted, found) of each part of the spec that differs; empty = none."""
+    Every method raises Unavailable when it cannot be reached or refuses.
+    """
+
+    @property
+    def target(self) -> str:
+        """What it is, for people: cluster or manifests."""
         ...
 
-    def apply(self, manifest: Mapping[str, Any], *, is_dry_run: bool) -> None:
-        """Make the cluster hold `manifest`, or only ask whether it would. Raises: Unavailable."""
+    def held(self) -> Sequence[Held]:
+        """Every quota of ours that is there, whoever changed it since."""
+        ...
+
+    def apply(self, quota: CapacityQuota, *, is_dry_run: bool) -> None:
+        """Make it hold `quota`, and nothing else under its name; or only ask whether it would."""
+        ...
+
+    def remove(self, held: Held) -> None:
+        """Take a quota away; one that is gone is no error."""
+        ...
+
+    def allocatable(self) -> Mapping[str, Mapping[str, float]]:
+        """What the nodes of each zone can give, by Kubernetes' name of the resource; empty = nothing is known."""
         ...
 
 

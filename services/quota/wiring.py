@@ -3,6 +3,7 @@
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from chassis.clock import SYSTEM_CLOCK, Clock
@@ -13,6 +14,7 @@ from chassis.shell import Shell
 from protos.contracts import CONTRACTS
 from protos.quota.v1 import quota_pb2_grpc as rpc
 from protos.topics import QUOTA_RULES, QUOTA_USAGE
+from services.quota.app.capacity import CapacityDispatcher, ClusterCheck
 from services.quota.app.checks import Checks, FunctionCheck, chosen_checks
 from services.quota.app.dispatcher import Dispatcher
 from services.quota.app.leader import Leader
@@ -24,9 +26,12 @@ from services.quota.app.rule_watch import RuleWatch
 from services.quota.app.usage import Retention, UsageReader, UsageRetention
 from services.quota.config import Config
 from services.quota.domain.authority import Authority, Policy, parse_groups, parse_people, parse_tiers
+from services.quota.domain.capacity import is_sound_capacity
 from services.quota.domain.demand import STRATEGIES, Strategy
 from services.quota.domain.lease_book import LeaseBook
+from services.quota.domain.validation import CHECKS
 from services.quota.inbound import grpc_server, kafka_consumer
+from services.quota.inbound.grpc_capacity import CapacityServicer
 from services.quota.inbound.grpc_usage import UsageServicer
 from services.quota.outbound.grpc_rule_check import GrpcRuleCheck, parse_remote_checks
 from services.quota.outbound.grpc_usage_history import GrpcUsageHistory
@@ -37,7 +42,7 @@ from services.quota.outbound.sql_leader import SqlLeader
 from services.quota.outbound.sql_rules import SqlRules
 from services.quota.outbound.sql_usage import SqlUsage
 from services.quota.outbound.sqlite_database import SqliteDatabase
-from services.quota.ports import RuleCheck
+from services.quota.ports import CapacityCluster, RuleCheck
 
 PACKAGE = "corkboard.quota.v1"
 # They read up to 28 days of usage of every rule.
@@ -79,7 +84,8 @@ def build(
         (ledger.rules, ledger.rules), dispatch, watch, shell.health, clock, config.dispatch_retry_s, leader.is_leader
     )
     authority = Authority(parse_people(config.admins), parse_groups(config.groups))
-    checks = Checks(_checks(shell, config), config.check_timeout_s, shell.metrics)
+    cluster = capacity_cluster(config)
+    checks = Checks(_checks(shell, config, cluster), config.check_timeout_s, shell.metrics)
     lifecycle = RuleLifecycle(ledger.rules, checks, dispatcher, authority, clock)
     absent_ms = int(config.absent_reserve_s * 1000)
     book = LeaseBook(lease_ms, lambda: secrets.token_urlsafe(16), absent_ms)
@@ -92,13 +98,25 @@ def build(
     usage = kafka_consumer.UsageInbound(ledger.usage)
     consumer = shell.bus.consumer(kafka_consumer.GROUP, [QUOTA_USAGE], kafka_consumer.GROUP, usage.handle)
 
+    capacity = CapacityDispatcher(
+        ledger.rules,
+        cluster,
+        config.capacity_namespace,
+        clock,
+        config.capacity_interval_s,
+        health=shell.health,
+        metrics=shell.metrics,
+        is_leader=leader.is_leader,
+        is_admin=authority.is_admin,
+    )
     servicers: list[tuple[Any, object, str]] = [
         (rpc.add_QuotaServiceServicer_to_server, grpc_server.QuotaServicer(lifecycle, ledger.rules, watch), "Quota"),
         (rpc.add_LeaseServiceServicer_to_server, grpc_server.LeaseServicer(granting, clock, lease_ms), "Lease"),
         (rpc.add_UsageServiceServicer_to_server, UsageServicer(reader, rightsizing, drafting), "Usage"),
+        (rpc.add_CapacityServiceServicer_to_server, CapacityServicer(capacity, clock), "Capacity"),
     ]
     door = shell.grpc_door([(add, servicer, f"{PACKAGE}.{name}Service") for add, servicer, name in servicers], LIMITS)
-    return shell.service(parts=[ledger.database, leader, dispatcher, retention, consumer], doors=[door])
+    return shell.service(parts=[ledger.database, leader, dispatcher, capacity, retention, consumer], doors=[door])
 
 
 def strategies(config: Config) -> Mapping[str, Strategy]:
@@ -106,12 +124,27 @@ def strategies(config: Config) -> Mapping[str, Strategy]:
     return {**STRATEGIES, **load_plugins(config.strategy_plugins, "strategy_plugins")}
 
 
-def _checks(shell: Shell, config: Config) -> list[RuleCheck]:
+def capacity_cluster(config: Config) -> CapacityCluster | None:
+    """Where capacity goes. The client of Kubernetes is imported only where there is one to talk to."""
+    if config.kubeconfig:
+        from services.quota.outbound.kubernetes_capacity import KubernetesCapacity
+
+        return KubernetesCapacity(config.kubeconfig)
+    if config.capacity_manifests_dir:
+        from services.quota.outbound.kubernetes_manifests import ManifestFolder
+
+        return ManifestFolder(Path(config.capacity_manifests_dir))
+    return None
+
+
+def _checks(shell: Shell, config: Config, cluster: CapacityCluster | None) -> list[RuleCheck]:
     """The built-in ones, plug-ins, and those that others serve."""
+    known = {**CHECKS, "capacity": is_sound_capacity}
     plugins = load_plugins(config.check_plugins, "check_plugins")
     remote = parse_remote_checks(config.remote_checks)
     return [
-        *chosen_checks(config.checks),
+        *chosen_checks(config.checks, known, ignored={"cluster"}),
+        *([ClusterCheck(cluster)] if cluster is not None and "cluster" in config.checks else []),
         *(FunctionCheck(name, function) for name, function in plugins.items()),
         *(GrpcRuleCheck(name, shell.channel(target), config.check_timeout_s) for name, target in remote.items()),
     ]

@@ -1,7 +1,7 @@
 """Asks every configured check about a rule, each within a time limit."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from chassis.errors import CorkboardError, Invalid, Unavailable
 from chassis.metrics import Metrics
@@ -60,9 +60,12 @@ class Checks:
             self._outcomes.labels(check.name, outcome).inc()
 
 
-def chosen_checks(names: str, known: Mapping[str, Check] = CHECKS) -> list[RuleCheck]:
-    """The built-in checks named in `names`, separated by commas. Raises: Invalid for an unknown one."""
+def chosen_checks(names: str, known: Mapping[str, Check] = CHECKS, *, ignored: Collection[str] = ()) -> list[RuleCheck]:
+    """The built-in checks named in `names`, separated by commas; those in `ignored` are made elsewhere.
+
+    Raises: Invalid for an unknown one.
+    """
     wanted = [name.strip() for name in names.split(",") if name.strip()]
-    if unknown := [name for name in wanted if name not in known]:
-        raise Invalid(f"check {unknown[0]!r} must be one of {', '.join(known)}", field="checks")
-    return [FunctionCheck(name, known[name]) for name in wanted]
+    if unknown := [name for name in wanted if name not in {*known, *ignored}]:
+        raise Invalid(f"check {unknown[0]!r} must be one of {', '.join([*known, *ignored])}", field="checks")
+    return [FunctionCheck(name, known[name]) for name in wanted if name in known]
