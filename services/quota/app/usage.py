@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from chassis.clock import Clock
 from chassis.deadline import Deadline
@@ -41,12 +42,14 @@ class UsageReader:
         if from_ms >= cut_ms:
             return await self._ledger_only(key_prefix, from_ms, end_ms)
         if self._history is None:
-            missing = f"the ledger begins at {cut_ms}, and no lake is configured for what was before"
+            missing = f"the ledger begins at {_shown(cut_ms)}, and no lake is configured for what was before"
             return await self._ledger_only(key_prefix, from_ms, end_ms, missing)
         try:
             older = await self._history.query_usage(key_prefix, max(from_ms, EARLIEST_MS), cut_ms)
         except CorkboardError as error:
-            return await self._ledger_only(key_prefix, from_ms, end_ms, f"before {cut_ms}: the lake: {error}")
+            return await self._ledger_only(
+                key_prefix, from_ms, end_ms, f"what was before {_shown(cut_ms)}: the lake says {error}"
+            )
         newer = await self._ledger.query_usage(key_prefix, cut_ms, end_ms) if cut_ms < end_ms else []
         return Found(sorted([*older, *newer], key=lambda window: (window.key, window.window_start_ms)))
 
@@ -59,6 +62,10 @@ class UsageReader:
 
     async def _ledger_only(self, key_prefix: str, from_ms: int, end_ms: int, missing: str = "") -> Found:
         return Found(list(await self._ledger.query_usage(key_prefix, from_ms, end_ms)), missing)
+
+
+def _shown(time_ms: int) -> str:
+    return datetime.fromtimestamp(time_ms / 1000, UTC).isoformat(timespec="minutes")
 
 
 @dataclass(frozen=True)
