@@ -3,6 +3,7 @@
 `python -m e2e.leases --seed 7` makes one such run alone and prints what happened.
 """
 
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from e2e.leases.fleet import BURST, LEASE_S, LIMIT
 from e2e.leases.schedule import CALM_FROM_S, NUM_ENFORCERS, TOTAL_S, make_world, make_world_without_a_plane
 from e2e.leases.tally import BIN_S
 from e2e.leases.verdict import Promise, judge
+from services.quota.tests import postgres
 
 SEED = 1
 NUM_BINS = int(TOTAL_S / BIN_S)
@@ -21,7 +23,9 @@ NUM_BINS = int(TOTAL_S / BIN_S)
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_bound_and_liveness_hold_under_kill_pause_partition_and_skew(tmp_path: Path) -> None:
-    fleet, verdict = run(SEED, tmp_path)
+    with ExitStack() as stack:  # on PostgreSQL where it is installed, as two quota services in production are
+        ledger_url = "" if postgres.missing() else stack.enter_context(postgres.running()).url
+        fleet, verdict = run(SEED, tmp_path, ledger_url)
     told = report(fleet, verdict)
     assert verdict.broken == [], told
     assert verdict.num_admitted > 0.8 * LIMIT * TOTAL_S, told

@@ -46,8 +46,9 @@ class Running:
 class Fleet:
     """Everything of one run in `folder`; a rule of `LIMIT` per second is published before the enforcers start."""
 
-    def __init__(self, folder: Path, world: World, seed: int) -> None:
-        self.folder, self.world, self.seed = folder, world, seed
+    def __init__(self, folder: Path, world: World, seed: int, ledger_url: str = "") -> None:
+        """The ledger is the PostgreSQL at `ledger_url`, or a SQLite file."""
+        self.folder, self.world, self.seed, self.ledger_url = folder, world, seed, ledger_url
         self.running: dict[str, Running] = {}
         self.links: dict[tuple[str, str], Proxy] = {}
         self.ports = dict.fromkeys(QUOTAS, 0)
@@ -88,6 +89,7 @@ class Fleet:
             "KAFKA_BOOTSTRAP": f"127.0.0.1:{free_port()}",  # there is none: leases need no topic
             "STATE_DIR": str(self.folder / name),
             "LEDGER_PATH": str(self.folder / "quota.sqlite"),
+            "LEDGER_URL": self.ledger_url,
             "LEASE_DURATION_S": str(LEASE_S),
             "LEADER_DURATION_S": str(LEADER_S),
             "LOG_LEVEL": "info",

@@ -102,11 +102,13 @@ class CapacityDispatcher:
             return
         async with self._lock:
             plan = await self._plan(cluster)
-            await self._apply(cluster, plan.changed, is_dry_run=False)
+            self._drifted.set(len(plan.drifted))
+            failures = [await self._apply_one(cluster, quota) for quota in plan.changed]
             for held in plan.revoked:
                 await asyncio.to_thread(cluster.remove, held)
                 log.info("capacity taken out of force", namespace=held.namespace, object=held.name)
-            self._drifted.set(len(plan.drifted))
+        if told := [failure for failure in failures if failure]:
+            raise Unavailable(f"{len(told)} of {len(failures)} quotas: {told[0]}", reason="cluster")
 
     async def apply_all(self, actor: str, *, is_dry_run: bool) -> None:
         """Make every quota as its rules say, drift or not.
@@ -153,6 +155,14 @@ class CapacityDispatcher:
         keys = [source.rpartition(":")[0] for source in held.source.split(",") if source]
         known = [await self._rules.read(key) is not None for key in keys]
         return bool(keys) and all(known)  # none of them is published, or a quota would stand for them
+
+    async def _apply_one(self, cluster: CapacityCluster, quota: CapacityQuota) -> str:
+        """Why it could not be applied; "" = it is. One team's missing namespace must not hold up the others."""
+        try:
+            await self._apply(cluster, [quota], is_dry_run=False)
+        except CorkboardError as error:
+            return str(error)
+        return ""
 
     async def _apply(self, cluster: CapacityCluster, quotas: Sequence[CapacityQuota], *, is_dry_run: bool) -> None:
         for quota in quotas:

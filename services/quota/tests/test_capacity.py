@@ -51,6 +51,7 @@ class SmallCluster:
     def __init__(self) -> None:
         self.quotas: dict[tuple[str, str], Held] = {}
         self.is_away = False
+        self.refused_namespace = ""
         self.applied: list[tuple[str, bool]] = []
 
     def held(self) -> Sequence[Held]:
@@ -59,6 +60,8 @@ class SmallCluster:
 
     def apply(self, quota: CapacityQuota, *, is_dry_run: bool) -> None:
         self._check()
+        if quota.namespace == self.refused_namespace:
+            raise Unavailable("no such namespace")
         self.applied.append((quota.name, is_dry_run))
         if not is_dry_run:
             hard = {name: amount(text) for name, text in quota.hard.items()}
@@ -228,6 +231,16 @@ async def test_cluster_that_is_away_keeps_rules_and_is_caught_up_with(ledger: Le
     cluster.is_away = False
     await capacity.dispatch()
     assert len(cluster.quotas) == 1
+
+
+async def test_team_that_the_cluster_refuses_holds_up_nobody_else(ledger: Ledger) -> None:
+    cluster = SmallCluster()
+    cluster.refused_namespace = "feed-az-a"
+    capacity = dispatcher(ledger, cluster)
+    await put(ledger, CPU, rule("pods/az-b/ads", 3.0, "pods"))
+    with pytest.raises(Unavailable, match="1 of 2 quotas: no such namespace"):
+        await capacity.dispatch()
+    assert list(cluster.quotas) == [("ads-az-b", "corkboard-ads-az-b")]
 
 
 async def test_without_a_cluster_rules_are_kept_and_told(ledger: Ledger) -> None:
