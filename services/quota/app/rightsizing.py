@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from chassis.clock import Clock
-from chassis.errors import CorkboardError
+from chassis.errors import CorkboardError, Unavailable
 from chassis.protection.rule import RATE, Rule
 from chassis.protection.usage import UsageWindow
 from services.quota.app.lifecycle import RuleLifecycle
@@ -56,7 +56,10 @@ class Rightsizing:
         return [outcome for outcome in outcomes if outcome is not None]
 
     async def haircuts(self, budgets: Sequence[Budget]) -> list[Proposal]:
-        """What budgets ask for now: cuts of who overspent, steps back of who no longer does. Raises: Invalid."""
+        """What budgets ask for now: cuts of who overspent, steps back of who no longer does.
+
+        Raises: Invalid, Unavailable when a part of the spending cannot be read.
+        """
         published = await self._rules.list_rules("", is_published_only=True)
         now_ms, found = self._clock.now_ms(), []
         for budget in budgets:
@@ -73,8 +76,10 @@ class Rightsizing:
     async def _units(self, budget: Budget, published: Sequence[Rule], now_ms: int) -> dict[str, float]:
         units: dict[str, float] = {}
         for rule in paying_rules(published, budget.owner):
-            windows = (await self._usage.query(rule.key, budget.window_start_ms(now_ms), now_ms)).windows
-            used = sum(window.admitted for window in windows if window.key == rule.key)
+            found = await self._usage.query(rule.key, budget.window_start_ms(now_ms), now_ms)
+            if found.is_lake_away:  # what is not counted would look like thrift
+                raise Unavailable(f"spending of {budget.owner!r} is not known: {found.missing}", reason="usage_missing")
+            used = sum(window.admitted for window in found.windows if window.key == rule.key)
             units[rule.unit] = units.get(rule.unit, 0.0) + used
         return units
 

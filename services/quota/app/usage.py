@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from chassis.clock import Clock
@@ -25,6 +25,7 @@ class Found:
 
     windows: Sequence[UsageWindow]
     missing: str = ""
+    is_lake_away: bool = False  # it should have answered and did not
 
 
 class UsageReader:
@@ -47,9 +48,8 @@ class UsageReader:
         try:
             older = await self._history.query_usage(key_prefix, max(from_ms, EARLIEST_MS), cut_ms)
         except CorkboardError as error:
-            return await self._ledger_only(
-                key_prefix, from_ms, end_ms, f"what was before {_shown(cut_ms)}: the lake says {error}"
-            )
+            found = await self._ledger_only(key_prefix, from_ms, end_ms)
+            return replace(found, missing=f"what was before {_shown(cut_ms)}: the lake: {error}", is_lake_away=True)
         newer = await self._ledger.query_usage(key_prefix, cut_ms, end_ms) if cut_ms < end_ms else []
         return Found(sorted([*older, *newer], key=lambda window: (window.key, window.window_start_ms)))
 

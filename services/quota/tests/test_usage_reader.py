@@ -8,8 +8,10 @@ from chassis.errors import Invalid, Unavailable
 from chassis.protection.rule import Rule
 from chassis.protection.usage import UsageWindow
 from chassis.testing import FakeClock
-from services.quota.app.rightsizing import series
+from services.quota.app.rightsizing import Rightsizing, series
 from services.quota.app.usage import EARLIEST_MS, UsageReader
+from services.quota.domain.budget import Budget
+from services.quota.domain.rule_version import AuditRecord, RuleState, RuleVersion, Step
 from services.quota.wiring import Ledger
 
 MINUTE_MS = 60_000
@@ -72,6 +74,21 @@ async def test_what_cannot_be_read_is_named_and_the_rest_answered(ledger: Ledger
     found = await UsageReader(ledger.usage, lake if has_lake else None, clock_at(9)).query("a", 0, 0)
     assert numbers(found.windows) == [(3, 1.0)]
     assert "lake" in found.missing
+    assert found.is_lake_away is has_lake
+
+
+async def test_budget_is_not_judged_by_a_part_of_its_spending(ledger: Ledger) -> None:
+    lake = Lake(minute(3, 100.0))
+    rule = RuleVersion(Rule("a", 5.0, owner="ann", version=1), RuleState.PUBLISHED, 1, "ann", "", "ann")
+    await ledger.rules.write([AuditRecord(Step("publish", "ann", "", 1), None, rule)])
+    await ledger.usage.add_usage([minute(3, 100.0)])
+    clock = clock_at(9)
+    rightsizing = Rightsizing(ledger.rules, UsageReader(ledger.usage, lake, clock), clock)
+    budget = Budget("ann", 50.0, price={"requests": 1.0})
+    assert [each.current.key for each in await rightsizing.haircuts([budget])] == ["a"]
+    lake.is_away = True
+    with pytest.raises(Unavailable, match="spending of 'ann' is not known"):
+        await rightsizing.haircuts([budget])
 
 
 async def test_range_that_is_turned_around_is_invalid(ledger: Ledger) -> None:
