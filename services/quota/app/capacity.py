@@ -140,21 +140,21 @@ class CapacityDispatcher:
     async def _plan_of(self, held: Sequence[Held]) -> _Plan:
         there = {(each.namespace, each.name): each for each in held}
         quotas = await self._quotas()
-        wrong = [(quota, there.pop((quota.namespace, quota.name), None)) for quota in quotas]
-        wrong = [(quota, found) for quota, found in wrong if differences(quota, found) or found is None]
+        pairs = [(quota, there.pop((quota.namespace, quota.name), None)) for quota in quotas]
+        as_made = [(quota, found) for quota, found in pairs if found is not None and found.source == quota.source]
         left = list(there.values())
         revoked = [each for each in left if await self._is_revoked(each)]
         return _Plan(
-            [quota for quota, found in wrong if found is None or found.source != quota.source],
+            [quota for quota, found in pairs if found is None or found.source != quota.source],
             revoked,
-            [quota for quota, found in wrong if found is not None and found.source == quota.source],
+            [quota for quota, found in as_made if differences(quota, found)],
             [each for each in left if each not in revoked],
         )
 
     async def _is_revoked(self, held: Held) -> bool:
         keys = [source.rpartition(":")[0] for source in held.source.split(",") if source]
         known = [await self._rules.read(key) is not None for key in keys]
-        return bool(keys) and all(known)  # none of them is published, or a quota would stand for them
+        return bool(keys) and all(known)  # the ledger knows them, and nothing in force makes this object of them
 
     async def _apply_one(self, cluster: CapacityCluster, quota: CapacityQuota) -> str:
         """Why it could not be applied; "" = it is. One team's missing namespace must not hold up the others."""

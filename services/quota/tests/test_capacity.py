@@ -180,6 +180,10 @@ async def test_published_rules_are_applied_after_a_dry_run_and_again_only_when_t
     await put(ledger, rule("requests.cpu/az-a/feed", 3.0, version=2))
     await capacity.dispatch()
     assert cluster.quotas["feed-az-a", "corkboard-feed-az-a"].hard["requests.cpu"] == 3.0
+    await put(ledger, rule("requests.cpu/az-a/feed", 3.0, version=2), state=RuleState.SUPERSEDED)
+    await put(ledger, rule("requests.cpu/az-a/feed", 3.0, version=3, tier=2))
+    await capacity.dispatch()
+    assert "requests.cpu/az-a/feed:3" in cluster.quotas["feed-az-a", "corkboard-feed-az-a"].source, "or drift is missed"
 
 
 async def test_drift_is_reported_and_removed_only_by_an_admin(ledger: Ledger) -> None:
