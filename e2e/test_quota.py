@@ -23,6 +23,7 @@ from protos.topics import QUOTA_USAGE
 
 ENFORCED_WITHIN_S = 3.0
 LEASE_S = 10.0
+MANY_COMMANDS = pytest.mark.timeout(180, func_only=True)  # each starts a process: seconds on a busy machine
 USAGE_WITHIN_S = 20.0  # a window of 10 s, and the way into the ledger
 LEASED_WITHIN_S = 15.0  # after a restart the leader waits until every older lease is over
 
@@ -87,6 +88,7 @@ def test_events_are_charged_per_tenant(house: House) -> None:
     house.run(work)
 
 
+@MANY_COMMANDS
 def test_a_global_rule_is_held_by_lease_and_by_its_safe_share_without(house: House) -> None:
     tenant = f"shared-{time.time_ns()}"
     key = f"surface/blender/GetFeed/{tenant}"
@@ -129,6 +131,7 @@ def test_an_invalid_rule_names_its_field(house: House) -> None:
     assert "limit" in [violation["field"] for violation in violations]
 
 
+@MANY_COMMANDS
 def test_every_verb_of_the_command_line_tells_of_one_rule(house: House) -> None:
     tenant = f"verbs-{time.time_ns()}"
     key = f"surface/blender/GetFeed/{tenant}"
@@ -156,6 +159,7 @@ def test_every_verb_of_the_command_line_tells_of_one_rule(house: House) -> None:
     assert "revoke" in house.command("quota", "history", key)
 
 
+@MANY_COMMANDS
 def test_lost_ledger_is_rebuilt_and_its_usage_comes_from_the_lake(house: House) -> None:
     tenant = f"old-{time.time_ns()}"
     key = f"surface/blender/GetFeed/{tenant}"
@@ -191,6 +195,7 @@ def test_lost_ledger_is_rebuilt_and_its_usage_comes_from_the_lake(house: House) 
     assert (found["state"], found["rule"]["limit"]) == ("RULE_STATE_PUBLISHED", 50.0)
 
 
+@MANY_COMMANDS
 def test_page_shows_the_tree_and_the_story_of_a_rule(house: House, tmp_path: Path) -> None:
     tenant = f"page-{time.time_ns()}"
     key = f"surface/blender/GetFeed/{tenant}"

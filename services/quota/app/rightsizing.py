@@ -39,8 +39,11 @@ class Rightsizing:
         """
         demand_of = strategy_of(strategy, self._strategies)
         published = await self._published()
-        # The children of a parent share what it admits, whichever of them are asked about.
-        with_usage = [(rule, await self._series(rule, is_asked=False)) for rule in published]
+        # The children of a parent share what it admits; those that are not asked about keep their limit.
+        with_usage = [
+            (rule, await self._series(rule, is_asked=False) if rule.key.startswith(key_prefix) else np.zeros(0))
+            for rule in published
+        ]
         proposals = await asyncio.to_thread(propose, with_usage, demand_of, *grouped(published))
         return [proposal for proposal in proposals if proposal.current.key.startswith(key_prefix)]
 

@@ -9,6 +9,7 @@ from typing import Any, Protocol, TypeVar
 from chassis.deadline import Deadline
 
 T = TypeVar("T")
+LAST = "\U0010ffff"  # after every other character: a range of keys is found by the index, a function of them is not
 
 
 class SqlCursor(Protocol):

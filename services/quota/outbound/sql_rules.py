@@ -7,14 +7,14 @@ from dataclasses import asdict
 from chassis.errors import Conflict
 from chassis.protection.rule import Rule
 from services.quota.domain.rule_version import AuditRecord, RuleState, RuleVersion, Step
-from services.quota.outbound.sql_database import SqlConnection, SqlDatabase
+from services.quota.outbound.sql_database import LAST, SqlConnection, SqlDatabase
 
 NEWEST = "SELECT body FROM versions WHERE key = ? ORDER BY version DESC LIMIT 1"
 ALL_NEWEST = (
-    "SELECT body FROM versions v WHERE substr(key, 1, ?) = ? "
+    "SELECT body FROM versions v WHERE key >= ? AND key <= ? "
     "AND version = (SELECT max(version) FROM versions w WHERE w.key = v.key) ORDER BY key"
 )
-ALL_PUBLISHED = "SELECT body FROM versions WHERE substr(key, 1, ?) = ? AND state = 'published' ORDER BY key"
+ALL_PUBLISHED = "SELECT body FROM versions WHERE key >= ? AND key <= ? AND state = 'published' ORDER BY key"
 
 
 class SqlRules:
@@ -36,7 +36,7 @@ class SqlRules:
     async def list_rules(self, key_prefix: str, *, is_published_only: bool) -> Sequence[RuleVersion]:
         """See RuleLedger."""
         query = ALL_PUBLISHED if is_published_only else ALL_NEWEST
-        rows = await self._database.run(lambda c: c.execute(query, (len(key_prefix), key_prefix)).fetchall())
+        rows = await self._database.run(lambda c: c.execute(query, (key_prefix, key_prefix + LAST)).fetchall())
         return [_from_body(row["body"]) for row in rows]
 
     async def history(self, key: str) -> Sequence[AuditRecord]:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from chassis.protection.usage import UsageWindow
-from services.quota.outbound.sql_database import SqlConnection, SqlDatabase
+from services.quota.outbound.sql_database import LAST, SqlConnection, SqlDatabase
 
 MINUTE_MS = 60_000
 SEEN_MS = 8 * 86_400_000  # a day longer than the topic keeps a window, so a replay of it adds nothing
@@ -27,10 +27,10 @@ class SqlUsage:
     async def query_usage(self, key_prefix: str, from_ms: int, to_ms: int) -> Sequence[UsageWindow]:
         """See UsageLedger."""
         query = (
-            "SELECT * FROM usage_minutes WHERE substr(key, 1, ?) = ? AND minute_ms > ? AND minute_ms < ? "
+            "SELECT * FROM usage_minutes WHERE key >= ? AND key <= ? AND minute_ms > ? AND minute_ms < ? "
             "ORDER BY key, minute_ms, service, zone"
         )
-        values = (len(key_prefix), key_prefix, from_ms - MINUTE_MS, to_ms)
+        values = (key_prefix, key_prefix + LAST, from_ms - MINUTE_MS, to_ms)
         rows = await self._database.run(lambda c: c.execute(query, values).fetchall())
         return [
             UsageWindow(
