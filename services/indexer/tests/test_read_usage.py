@@ -1,5 +1,7 @@
 """Used quota is read back from the lake per minute, each window once."""
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,7 @@ from services.indexer.app import read_usage
 from services.indexer.app.read_usage import ReadUsage, per_minute
 from services.indexer.config import Config
 from services.indexer.domain.lake_rows import USAGE_COLUMNS
+from services.indexer.outbound.iceberg_catalog import open_catalog
 from services.indexer.wiring import build
 
 MINUTE_MS = 60_000
@@ -59,6 +62,20 @@ async def test_too_much_is_refused_and_a_missing_table_is_empty(monkeypatch: pyt
         await ReadUsage(lambda *_: many.to_reader()).minutes("", 0, 10**9)
     with pytest.raises(Invalid, match="turned around"):
         await ReadUsage(lambda *_: None).minutes("", 5, 1)
+
+
+def test_two_who_open_a_new_lake_at_once_both_get_it(tmp_path: Path) -> None:
+    for number in range(5):
+        folder = str(tmp_path / str(number))
+        barrier = threading.Barrier(4)
+
+        def open_at_once(folder: str = folder, barrier: threading.Barrier = barrier) -> object:
+            barrier.wait()
+            return open_catalog(folder, {})
+
+        with ThreadPoolExecutor(4) as threads:
+            opened = [future.result() for future in [threads.submit(open_at_once) for _ in range(4)]]
+        assert len(opened) == 4
 
 
 async def test_what_was_committed_is_answered_over_grpc_by_prefix_and_time(tmp_path: Path) -> None:
