@@ -18,8 +18,6 @@ HELP = "Limits of rates and capacity: their life, what is used of them, and bett
 EXIT_VIOLATIONS = 2
 
 app = typer.Typer(no_args_is_help=True, help=HELP)
-for command in (quota_usage.usage, quota_usage.rightsize, quota_usage.haircut, quota_usage.capacity):
-    app.command()(command)
 
 Key = Annotated[
     str,
@@ -169,6 +167,10 @@ def history(key: Key, json_: Json = False) -> None:
     ]
     columns = ("when (UTC)", "who", "what", "version", "limit", "why")
     Output(json_).result(as_json(answer), lambda: table("history", columns, rows))
+
+
+for command in (quota_usage.usage, quota_usage.rightsize, quota_usage.haircut, quota_usage.capacity):
+    app.command()(command)
 
 
 async def _watch(session: Session, prefix: str, limit_s: float | None, is_json: bool) -> None:
