@@ -40,6 +40,9 @@ e2e: $(STAMP) ## every journey and failure over real Kafka, Valkey and gRPC, and
 	$(BIN)/python -m pytest -q -n auto --maxprocesses 4 --dist loadfile -m slow $(ARGS)
 	$(BIN)/python -m pytest -q e2e $(ARGS)
 
+e2e-cluster: $(STAMP) ## what needs a real Kubernetes; CORKBOARD_KUBECONFIG names it
+	$(BIN)/python -m pytest -q e2e/cluster $(ARGS)
+
 chaos: $(STAMP) ## every chaos scenario once, with a control; reports in chaos-runs/ (about 30 min; ARGS=--seed 7)
 	$(BIN)/python -m corkboard chaos run all $(ARGS)
 

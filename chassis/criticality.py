@@ -16,6 +16,7 @@ class Criticality(IntEnum):
 
 
 _BY_NAME = {each.name.lower(): each for each in Criticality}
+_LEVEL = {each: f"/{each.name.lower()}" for each in Criticality}
 _current: ContextVar[Criticality] = ContextVar("criticality", default=Criticality.DEFAULT)
 
 
@@ -32,6 +33,11 @@ def criticality_of(metadata: Iterable[tuple[str, str | bytes]]) -> Criticality:
 def set_current_criticality(criticality: Criticality) -> None:
     """Of the request that this task serves."""
     _current.set(criticality)
+
+
+def prioritised(resource: str) -> str:
+    """`resource` with the criticality of the current request as its last level, so that rules may tell them apart."""
+    return resource + _LEVEL[_current.get()]
 
 
 def criticality_headers() -> tuple[tuple[str, str], ...]:

@@ -31,7 +31,7 @@ class Contracts:
     decode_rule: Callable[[bytes], Rule]
     usage_topic: Topic
     encode_usage: Callable[[UsageWindow], bytes]
-    lease_source: Callable[[ChannelPool, str], LeaseSource] | None = None  # of (quota service, client id)
+    lease_source: Callable[[Sequence[ChannelPool], str], LeaseSource] | None = None  # of (quota processes, client id)
 
 
 class Peers:
@@ -158,7 +158,9 @@ class Shell:
         if not config.quota_target or lease_source is None:
             return []
         client_id = f"{self.name}/{config.zone}/{config.instance}"
-        source = lease_source(self.channel(config.quota_target), client_id)
+        # One pool per address: leases come from the one that leads, so calls must not be spread.
+        pools = [self.channel(address) for address in config.quota_target.split(",") if address.strip()]
+        source = lease_source(pools, client_id)
         return [LeaseKeeper(self.protection, source, clock=self.clock, metrics=self.metrics)]
 
     def _admin(self, parts: Sequence[Part]) -> AdminServer:

@@ -83,6 +83,20 @@ class Session:
             except grpc.aio.AioRpcError as error:
                 raise from_rpc_error(error) from error
 
+    async def stream(self, service: str, stub: Callable[..., Any], method: str, request: Any) -> AsyncIterator[Any]:
+        """The messages of a server-streaming call, until it ends or the caller leaves.
+
+        Raises: the chassis error that the status stands for.
+        """
+        answers = getattr(stub(self._channel(service)), method)(request)
+        try:
+            async for answer in answers:
+                yield answer
+        except grpc.aio.AioRpcError as error:
+            raise from_rpc_error(error) from error
+        finally:
+            answers.cancel()
+
     def _channel(self, service: str) -> grpc.aio.Channel:
         if service not in self._channels:
             options = [("grpc.max_receive_message_length", MAX_MESSAGE_BYTES), ("grpc.enable_retries", 0)]

@@ -87,9 +87,8 @@ def test_mistakes_are_told_and_nothing_is_run_that_was_typed(house: House) -> No
     assert ask(house, "/act", bad | {"action": "save"}, Origin="http://elsewhere.example")[0] == 403
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine")
-def test_a_browser_draws_the_wall(house: House, tmp_path: Path) -> None:
-    picture = Path(os.environ.get("CORKBOARD_SCREENSHOT", tmp_path / "wall.png"))
+def draw(house: House, path: str, picture: Path, folder: Path) -> None:
+    """A picture of a page as a browser without a screen draws it."""
     assert CHROMIUM is not None
     subprocess.run(
         [
@@ -97,13 +96,19 @@ def test_a_browser_draws_the_wall(house: House, tmp_path: Path) -> None:
             "--headless",
             "--no-sandbox",
             "--disable-gpu",
-            f"--user-data-dir={tmp_path / 'profile'}",
+            f"--user-data-dir={folder / 'profile'}",
             "--window-size=1280,1600",
             f"--screenshot={picture}",
-            f"http://127.0.0.1:{house.endpoints.ports.page}/?user=person-00034",
+            f"http://127.0.0.1:{house.endpoints.ports.page}{path}",
         ],
         check=True,
         capture_output=True,
         timeout=60,
     )
     assert picture.stat().st_size > 20_000, "an empty page compresses to less"
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine")
+def test_a_browser_draws_the_wall(house: House, tmp_path: Path) -> None:
+    picture = Path(os.environ.get("CORKBOARD_SCREENSHOT", tmp_path / "wall.png"))
+    draw(house, "/?user=person-00034", picture, tmp_path)

@@ -3,7 +3,7 @@
 from google.protobuf.message import DecodeError
 
 from chassis.errors import Corrupt, Invalid
-from chassis.protection.rule import LOWEST_TIER, Rule
+from chassis.protection.rule import LOWEST_TIER, RATE, Rule
 from chassis.protection.usage import UsageWindow
 from protos.quota.v1 import quota_pb2 as pb
 
@@ -23,6 +23,8 @@ def rule_from_proto(message: pb.Rule, version: int = 0) -> Rule:
         tier=message.tier or LOWEST_TIER,
         guaranteed=message.guaranteed,
         is_global=message.is_global,
+        kind=message.kind or RATE,
+        full_limit=message.full_limit,
     )
 
 
@@ -40,6 +42,8 @@ def rule_to_proto(rule: Rule) -> pb.Rule:
         guaranteed=rule.guaranteed,
         safe_share=rule.safe_share,
         is_global=rule.is_global,
+        kind=rule.kind,
+        full_limit=rule.full_limit,
     )
 
 
@@ -88,6 +92,7 @@ def usage_to_proto(window: UsageWindow) -> pb.UsageWindow:
         refused=window.refused,
         shadow_refused=window.shadow_refused,
         rule_version=window.rule_version,
+        num_instances=window.num_instances,
     )
 
 
@@ -113,4 +118,5 @@ def decode_usage(value: bytes) -> UsageWindow:
         service=message.service,
         instance=message.instance,
         zone=message.zone,
+        num_instances=message.num_instances or 1,
     )

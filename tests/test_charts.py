@@ -177,3 +177,16 @@ def _setting(settings: dict[str, str], suffix: str) -> str:
     """Of the variable PREFIX + `suffix`."""
     (value,) = [value for name, value in settings.items() if name.partition("_")[2] == suffix[1:]]
     return value
+
+
+def test_quota_may_apply_capacity_only_where_it_is_told_to() -> None:
+    in_cluster = ("config.kubeconfig=in-cluster", "serviceAccount.automountToken=true")
+    (role,) = of_kind(rendered("quota", "az-a", *in_cluster), "ClusterRole")
+    kubernetes_validate.validate(role, KUBERNETES, strict=True)
+    verbs = {name: set(rule["verbs"]) for rule in role["rules"] for name in rule["resources"]}
+    assert verbs == {
+        "resourcequotas": {"get", "list", "create", "patch", "delete"},
+        "limitranges": {"get", "list", "create", "patch", "delete"},
+        "nodes": {"list"},
+    }
+    assert of_kind(rendered("quota", "az-a"), "ClusterRole") == []

@@ -16,6 +16,8 @@ TECHNOLOGIES = (
     "redis_",
     "sqlite_",
     "duckdb_",
+    "postgres_",
+    "sql_",
     "iceberg_",
     "kubernetes_",
     "prometheus_",

@@ -9,7 +9,8 @@ from chassis.errors import Overloaded
 # Long enough for a burst to drain, short enough that a client does not give up.
 RETRY_WHEN_FULL_S = 0.1
 
-# (package.Service/Method, request) -> (resource, cost); None when no quota applies.
+# (package.Service/Method, request) -> (resource, cost); None when no quota applies. The criticality of the call is
+# added as the last level of the resource.
 ResourceOf = Callable[[str, Any], tuple[str, float] | None]
 
 

@@ -14,7 +14,7 @@ import grpc
 from google.protobuf.message import DecodeError
 
 from chassis import tracing
-from chassis.criticality import criticality_of, set_current_criticality
+from chassis.criticality import criticality_of, prioritised, set_current_criticality
 from chassis.deadline import Deadline, set_current_deadline
 from chassis.errors import CorkboardError, Invalid, Unavailable
 from chassis.grpc.admission import Admitter, ResourceOf, Room
@@ -75,7 +75,8 @@ class Guard:
             return
         charged = self._resource_of(method, request)
         if charged is not None:
-            self._admitter.admit(*charged)
+            resource, cost = charged
+            self._admitter.admit(prioritised(resource), cost)
 
     def end_streams(self) -> None:
         """Ask every open response stream to end; its client learns that this server drains."""

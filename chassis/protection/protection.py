@@ -9,7 +9,7 @@ from chassis.metrics import Metrics
 from chassis.protection.charges import Charge, Plan, Planner
 from chassis.protection.lease_desk import LeasedBudget
 from chassis.protection.recent import RecentKeys
-from chassis.protection.rule import Rule, check_rule
+from chassis.protection.rule import RATE, Rule, check_rule
 from chassis.protection.usage import UsageWindow
 
 MAX_KEYS = 100_000  # about 50 MB of budgets and plans at the worst
@@ -86,7 +86,10 @@ class Protection:
             paid += [(charge, charge.before_s, cost) for charge in plan.charges]
 
     def set_rules(self, rules: Iterable[Rule]) -> bool:
-        """Replace every rule; False and no change (counted) when one of them is not acceptable or comes twice."""
+        """Replace every rule; False and no change (counted) when one of them is not acceptable or comes twice.
+
+        Rules of capacity are not for processes and left out.
+        """
         candidate = tuple(rules)
         try:
             for rule in candidate:
@@ -98,8 +101,8 @@ class Protection:
             self._bad_sets.inc()
             log.warning("rule set refused, last good one kept", error=str(error), field=error.field)
             return False
-        self._rules = candidate
-        self._planner.set_rules(candidate)
+        self._rules = tuple(rule for rule in candidate if rule.kind == RATE)
+        self._planner.set_rules(self._rules)
         self._plans.forget()
         return True
 

@@ -1,4 +1,4 @@
-"""One rate limit, and what makes it acceptable."""
+"""One limit, and what makes it acceptable."""
 
 import math
 import re
@@ -6,18 +6,20 @@ from dataclasses import dataclass
 
 from chassis.errors import Invalid
 
-UNITS = ("requests", "events", "bytes", "rows")
+RATE, CAPACITY = "rate", "capacity"
+UNITS = {RATE: ("requests", "events", "bytes", "rows"), CAPACITY: ("cores", "bytes", "pods", "volumes", "gpus")}
 MAX_LEVELS = 6  # team/service/method/tenant, and two to grow
 MAX_KEY_CHARS = 256
 MAX_LIMIT = 2.0**53  # above it a float cannot count single units
+LEAST_LIMIT, LEAST_PERIOD_S = 1e-6, 1e-3  # below them 1 / rate runs out of what a float can count
 MAX_PERIOD_S = 31 * 86_400.0
 LOWEST_TIER = 3
-LEVEL = re.compile(r"\*|[^\s/*]+")
+LEVEL = re.compile(r"\*|[^\s/*\x00-\x1f\x7f]+")
 
 
 @dataclass(frozen=True)
 class Rule:
-    """At most `limit` units of `unit` per `period_s`, with `burst` more at once.
+    """At most `limit` units of `unit` per `period_s`, with `burst` more at once; of kind capacity: `limit` at a time.
 
     `key` is levels joined by "/", such as `surface/blender/GetFeed/default`. A shorter key is one budget for all that
     begins with it; "*" matches any one level, and every value it matches has a budget of its own.
@@ -35,6 +37,8 @@ class Rule:
     tier: int = LOWEST_TIER  # 1 = most important
     guaranteed: float = 0.0  # never cut below this, units per period
     is_global: bool = False  # one limit for all processes together, shared by leases
+    kind: str = RATE  # capacity is for the cluster: processes do not enforce it
+    full_limit: float = 0.0  # limit before it was cut for its owner's budget; 0 = it was not
 
     @property
     def levels(self) -> tuple[str, ...]:
@@ -55,17 +59,19 @@ def check_rule(rule: Rule) -> None:
 
 def violations(rule: Rule) -> list[tuple[str, str]]:
     """Every (field, what it must be and is not); empty = acceptable."""
-    limit_fault = _range_fault(rule.limit, 0.0, MAX_LIMIT, is_low_open=True)
+    limit_fault = _range_fault(rule.limit, LEAST_LIMIT, MAX_LIMIT)
     most = MAX_LIMIT if limit_fault else rule.limit  # one fault is told once
     found = [
         ("key", _key_fault(rule.key)),
         ("limit", limit_fault),
-        ("period_s", _range_fault(rule.period_s, 0.0, MAX_PERIOD_S, is_low_open=True)),
+        ("period_s", _range_fault(rule.period_s, LEAST_PERIOD_S, MAX_PERIOD_S)),
         ("burst", _range_fault(rule.burst, 0.0, most)),
-        ("unit", "" if rule.unit in UNITS else f"{rule.unit!r} must be one of {', '.join(UNITS)}"),
+        ("kind", "" if rule.kind in UNITS else f"{rule.kind!r} must be one of {', '.join(UNITS)}"),
+        ("unit", _unit_fault(rule)),
         ("safe_share", _range_fault(rule.safe_share, 0.0, 1.0, is_low_open=True)),
         ("tier", "" if rule.tier in (1, 2, LOWEST_TIER) else f"{rule.tier} must be 1, 2 or {LOWEST_TIER}"),
         ("guaranteed", _range_fault(rule.guaranteed, 0.0, most)),
+        ("full_limit", _range_fault(rule.full_limit, most, MAX_LIMIT) if rule.full_limit and not limit_fault else ""),
     ]
     return [(field, fault) for field, fault in found if fault]
 
@@ -76,6 +82,11 @@ def matches(pattern: tuple[str, ...], levels: tuple[str, ...]) -> bool:
     return is_long_enough and all(p in ("*", level) for p, level in zip(pattern, levels, strict=False))
 
 
+def _unit_fault(rule: Rule) -> str:
+    known = UNITS.get(rule.kind, ())
+    return "" if rule.unit in known or not known else f"{rule.unit!r} must be one of {', '.join(known)}"
+
+
 def _key_fault(key: str) -> str:
     if not key or len(key) > MAX_KEY_CHARS:
         return f"must have 1 to {MAX_KEY_CHARS} characters, has {len(key)}"
@@ -83,7 +94,8 @@ def _key_fault(key: str) -> str:
     if len(levels) > MAX_LEVELS:
         return f"must have at most {MAX_LEVELS} levels, has {len(levels)}"
     bad = [level for level in levels if not LEVEL.fullmatch(level)]
-    return f"{key!r} has a level {bad[0]!r} that is neither '*' nor a name without spaces and '*'" if bad else ""
+    wanted = "neither '*' nor a name without spaces, '*' and control characters"
+    return f"{key!r} has a level {bad[0]!r} that is {wanted}" if bad else ""
 
 
 def _range_fault(value: float, low: float, high: float, *, is_low_open: bool = False) -> str:

@@ -17,6 +17,7 @@ class UsageWindow:
     service: str = ""
     instance: str = ""
     zone: str = ""
+    num_instances: int = 1  # processes that are summed up here
 
 
 class Tally:

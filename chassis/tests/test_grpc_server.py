@@ -177,7 +177,7 @@ async def test_overloaded_quota_returns_retry_after_and_the_level() -> None:
         error = await _error_of(door, pb.RuleRef(key="tenant").SerializeToString())
         await _raw_call(door)
     assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
-    assert error.details() == f"{GET_RULE}/tenant costs 3.0"
+    assert error.details() == f"{GET_RULE}/tenant/default costs 3.0"
     info, retry_info = error_details_pb2.ErrorInfo(), error_details_pb2.RetryInfo()
     details = _details(error)
     assert details[0].Unpack(info) and details[1].Unpack(retry_info)

@@ -31,6 +31,14 @@ class Output:
         else:
             self.console.print(render())
 
+    def line(self, data: Any, text: str) -> None:
+        """One line of a result that has no end."""
+        if self.is_json:
+            sys.stdout.write(json.dumps(data, default=str) + "\n")
+            sys.stdout.flush()
+        else:
+            self.console.print(escape(text), highlight=False, soft_wrap=True)
+
     def say(self, text: str) -> None:
         """A remark on how it goes."""
         self.remarks.print(f"[dim]·[/dim] {escape(text)}")

@@ -151,6 +151,9 @@ class Planner:
                 "REDIS_URL": redis_url,
                 "PAGE_TOKEN_KEY": self._page_key,
             },
-            "quota": {"LEDGER_PATH": str(self._home.data / "quota.sqlite")},
+            "quota": {
+                "LEDGER_PATH": str(self._home.data / "quota.sqlite"),
+                "LAKE_TARGET": f"127.0.0.1:{self._ports.grpc('indexer-lake', 0)}@{self._zones[0]}",
+            },
         }
         return own.get(service, {})

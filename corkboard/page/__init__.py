@@ -1,1 +1,1 @@
-"""A person's feed as a page: a wall of pins, each with its why."""
+"""Pages of a running Corkboard: a person's feed as a wall of pins, each with its why; rules and their use."""

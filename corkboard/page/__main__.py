@@ -10,6 +10,7 @@ from aiohttp import web
 from corkboard.local.ports import Ports
 from corkboard.page.app import make_app
 from corkboard.page.backend import Backend
+from corkboard.page.quota_backend import QuotaBackend
 from corkboard.session import Endpoints, connected
 from corkboard.traces.store import TraceStore
 
@@ -17,7 +18,7 @@ from corkboard.traces.store import TraceStore
 async def serve(port: int, endpoints: Endpoints, store: TraceStore) -> None:
     """Until cancelled; on loopback only, as it may publish for anyone."""
     async with connected(endpoints) as session:
-        runner = web.AppRunner(make_app(Backend(session, store)), access_log=None)
+        runner = web.AppRunner(make_app(Backend(session, store), QuotaBackend(session)), access_log=None)
         await runner.setup()
         try:
             await web.TCPSite(runner, "127.0.0.1", port).start()

@@ -11,6 +11,8 @@ from aiohttp import web
 from chassis.errors import CorkboardError
 from corkboard.page import views
 from corkboard.page.backend import ACTIONS, Asked, Backend
+from corkboard.page.quota_backend import QuotaBackend
+from corkboard.page.quota_page import QuotaPages
 
 TEMPLATES = Path(__file__).parent / "templates"
 SURFACES = ("home", "related", "search")
@@ -25,8 +27,8 @@ SECURITY_HEADERS = {
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
-def make_app(backend: Backend) -> web.Application:
-    """The page over a backend."""
+def make_app(backend: Backend, quota: QuotaBackend) -> web.Application:
+    """The pages over what they ask."""
     page = _Page(backend)
     app = web.Application(middlewares=[_errors_as_pages, _same_origin])
     app.add_routes(
@@ -35,6 +37,7 @@ def make_app(backend: Backend) -> web.Application:
             web.post("/act", page.act),
             web.get("/explain/{request_id}", page.explain),
             web.get("/trace/{trace_id}", page.trace),
+            *QuotaPages(quota, _render).routes,
         ]
     )
     return app

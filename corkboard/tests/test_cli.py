@@ -97,6 +97,10 @@ NOT_RUNNING = [
     ("quota", "list"),
     ("quota", "usage"),
     ("quota", "create", "surface/blender", "--limit", "1"),
+    ("quota", "get", "surface/blender"),
+    ("quota", "watch"),
+    ("quota", "rightsize", "--backtest"),
+    ("quota", "capacity"),
 ]
 
 
@@ -124,6 +128,9 @@ MISTAKES: list[tuple[tuple[str, ...], int, str]] = [
     (("definitions", "activate", "v0"), 3, "'v0'"),
     (("definitions", "compile", "--folder", "nowhere"), 2, "nowhere"),
     (("world", "--pins", "1"), 2, "--pins"),
+    (("quota", "create", "a", "--limit", "much"), 2, "'much' is no amount such as 100, 500m or 16Gi"),
+    (("quota", "usage", "--last", "ages"), 2, "'ages' is no span of time"),
+    (("quota", "haircut", "nowhere.json"), 3, "nowhere.json"),
     (("feed",), 2, "user"),
     (("feed", "u", "--nonsense"), 2, "--nonsense"),
     (("nonsense",), 2, "nonsense"),

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from chassis.bundles import BundleStore, bundle_part
 from chassis.clock import SYSTEM_CLOCK, Clock
 from chassis.grpc.limits import MIB, MethodLimit
+from chassis.grpc.server import Servicer
 from chassis.health import Health
 from chassis.kafka.bus import Bus, KafkaBus
 from chassis.lifecycle import Part, Service
@@ -26,10 +27,12 @@ from services.indexer.app.measure_reliability import MeasureReliability
 from services.indexer.app.quality_board import QualityBoard
 from services.indexer.app.read_features import ReadFeatures
 from services.indexer.app.read_sequences import ReadSequences
+from services.indexer.app.read_usage import ReadUsage
 from services.indexer.app.write_lake import CommitLimits, LakeDrain, LakeWriter
 from services.indexer.config import Config
 from services.indexer.domain.lake_upkeep import UpkeepLimits
 from services.indexer.inbound.grpc_features import FeatureServicer
+from services.indexer.inbound.grpc_lake import LakeServicer
 from services.indexer.inbound.grpc_sequences import SequenceServicer
 from services.indexer.inbound.kafka_accepted import ACCEPTED_TOPICS, AcceptedConsumer
 from services.indexer.inbound.kafka_lake import LAKE_GROUP, MAX_RECORDS, LakeConsumer
@@ -49,10 +52,11 @@ from services.indexer.ports import Lake, PinStore, SequenceStore, UserStore
 
 PACKAGE = "corkboard.indexer.v1"
 MAX_CONNECTIONS = 1_024  # one per call inside; the door takes no more
-LIMITS = {
+ONLINE_LIMITS = {
     "BatchGetSequences": MethodLimit(timeout_s=10.0, max_concurrent=32),
     "BatchGetPins": MethodLimit(timeout_s=5.0, max_concurrent=128, max_request_bytes=MIB),
 }
+LAKE_LIMITS = {"QueryQuotaUsage": MethodLimit(timeout_s=30.0, max_concurrent=4)}
 
 
 @dataclass(frozen=True)
@@ -76,16 +80,17 @@ def build(
     """The service of the configured role; tests hand in fakes."""
     shell = Shell("indexer", config, CONTRACTS, bus=bus, clock=clock)
     parts: list[Part] = []
-    doors: list[Part] = []
+    servicers: list[Servicer] = []
     if config.has_online:
-        online_parts, door = _online(shell, config, store or redis_store(config, clock))
+        online_parts, online_servicers = _online(shell, config, store or redis_store(config, clock))
         parts += online_parts
-        doors.append(door)
+        servicers += online_servicers
     if config.has_lake:
         parts += _lake(shell, config, lake or iceberg_lake(config))
-    if not doors:
-        doors.append(shell.grpc_door([]))  # health only: the lake has no RPC of its own
-    return shell.service(parts=parts, doors=doors)
+        usage = ReadUsage(iceberg_lake(config).stream)  # with a catalog of its own: the writer's is the writer's
+        servicers.append((rpc.add_LakeServiceServicer_to_server, LakeServicer(usage), f"{PACKAGE}.LakeService"))
+    limits = (ONLINE_LIMITS if config.has_online else {}) | (LAKE_LIMITS if config.has_lake else {})
+    return shell.service(parts=parts, doors=[shell.grpc_door(servicers, limits, resource_of)])
 
 
 def redis_store(config: Config, clock: Clock = SYSTEM_CLOCK) -> OnlineStore:
@@ -124,7 +129,7 @@ def iceberg_lake(config: Config) -> IcebergLake:
     return IcebergLake(config.lake_dir, json.loads(config.lake_catalog_properties))
 
 
-def _online(shell: Shell, config: Config, store: OnlineStore) -> tuple[list[Part], Part]:
+def _online(shell: Shell, config: Config, store: OnlineStore) -> tuple[list[Part], list[Servicer]]:
     clock, board = shell.clock, QualityBoard()
     definitions = ActiveDefinitions(shell.health)
     watcher = bundle_part(
@@ -159,16 +164,12 @@ def _online(shell: Shell, config: Config, store: OnlineStore) -> tuple[list[Part
     )
     sequences = SequenceServicer(ReadSequences(definitions, store.sequences, board, clock))
     features = FeatureServicer(ReadFeatures(definitions, store.users, store.pins, clock))
-    door = shell.grpc_door(
-        [
-            (rpc.add_SequenceServiceServicer_to_server, sequences, f"{PACKAGE}.SequenceService"),
-            (rpc.add_FeatureServiceServicer_to_server, features, f"{PACKAGE}.FeatureService"),
-        ],
-        LIMITS,
-        resource_of,
-    )
+    servicers: list[Servicer] = [
+        (rpc.add_SequenceServiceServicer_to_server, sequences, f"{PACKAGE}.SequenceService"),
+        (rpc.add_FeatureServiceServicer_to_server, features, f"{PACKAGE}.FeatureService"),
+    ]
     auditing = () if config.shadow else (audit, watching)  # the real one answers for completeness
-    return [*([store.part] if store.part else []), watcher, consuming, *auditing], door
+    return [*([store.part] if store.part else []), watcher, consuming, *auditing], servicers
 
 
 def _lake(shell: Shell, config: Config, lake: Lake) -> list[Part]:

@@ -1,11 +1,15 @@
 """What the quota service needs from the world."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import Protocol
 
+from chassis.protection.rule import Rule
 from chassis.protection.usage import UsageWindow
+from services.quota.domain.capacity import CapacityQuota
+from services.quota.domain.cluster import Held
 from services.quota.domain.leadership import LeaderRow
 from services.quota.domain.rule_version import AuditRecord, RuleVersion
+from services.quota.domain.validation import Violation
 
 
 class RuleLedger(Protocol):
@@ -27,12 +31,33 @@ class RuleLedger(Protocol):
         """Every step of every version of `key`, oldest first."""
         ...
 
-    async def write(self, records: Sequence[AuditRecord], *, is_dispatched: bool = False) -> None:
+    async def write(
+        self,
+        records: Sequence[AuditRecord],
+        *,
+        is_dispatched: bool = False,
+        beside: Sequence[RuleVersion] | None = None,
+    ) -> None:
         """Store each `after` and its record, all or nothing; with `is_dispatched` the keys wait for the topic.
 
-        A record whose `before` is None adds a version that must be the next of its key.
-        Raises: Conflict naming the current version when `before` is no longer what is stored.
+        A record whose `before` is None adds a version that must be the next of its key. `beside` is what was published
+        when the records were decided upon.
+        Raises: Conflict naming the current version when `before` is no longer what is stored, or when something else is
+        published than `beside`.
         """
+        ...
+
+
+class RuleCheck(Protocol):
+    """One opinion about whether a rule is right, beside the rules in force. It changes nothing."""
+
+    @property
+    def name(self) -> str:
+        """For people and metrics."""
+        ...
+
+    async def check(self, rule: Rule, published: Sequence[Rule]) -> Sequence[Violation]:
+        """Every violation; `rule` has sound numbers, and `published` no rule of its key. Raises: Unavailable."""
         ...
 
 
@@ -67,20 +92,48 @@ class UsageLedger(Protocol):
         """Minutes that overlap [from_ms, to_ms), summed over instances, by key and time."""
         ...
 
+    async def oldest_ms(self) -> int | None:
+        """The first minute that is kept, epoch milliseconds; None when there is none."""
+        ...
+
     async def prune_usage(self, before_ms: int, max_rows: int) -> int:
         """Forget minutes before `before_ms` and the oldest beyond `max_rows`; how many rows went."""
         ...
 
 
-class CapacityCluster(Protocol):
-    """A cluster that holds objects by manifest."""
+class UsageHistory(Protocol):
+    """What was used long ago, or before the ledger was lost."""
 
-    def drift(self, manifest: Mapping[str, Any]) -> Mapping[str, tuple[object, object]]:
-        """(wanted, found) of each part of the spec that differs; empty = none."""
+    async def query_usage(self, key_prefix: str, from_ms: int, to_ms: int) -> Sequence[UsageWindow]:
+        """As UsageLedger's. Raises: Unavailable when it cannot be reached, Invalid when it is too much."""
         ...
 
-    def apply(self, manifest: Mapping[str, Any], *, is_dry_run: bool) -> None:
-        """Make the cluster hold `manifest`, or only ask whether it would. Raises: Unavailable."""
+
+class CapacityCluster(Protocol):
+    """Where capacity is put into force. Calls block for some seconds at most: the app makes them in a thread.
+
+    Every method raises Unavailable when it cannot be reached or refuses.
+    """
+
+    @property
+    def target(self) -> str:
+        """What it is, for people: cluster or manifests."""
+        ...
+
+    def held(self) -> Sequence[Held]:
+        """Every quota of ours that is there, whoever changed it since."""
+        ...
+
+    def apply(self, quota: CapacityQuota, *, is_dry_run: bool) -> None:
+        """Make it hold `quota`, and nothing else under its name; or only ask whether it would."""
+        ...
+
+    def remove(self, held: Held) -> None:
+        """Take a quota away; one that is gone is no error."""
+        ...
+
+    def allocatable(self) -> Mapping[str, Mapping[str, float]]:
+        """What the nodes of each zone can give, by Kubernetes' name of the resource; empty = nothing is known."""
         ...
 
 

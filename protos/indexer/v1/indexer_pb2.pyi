@@ -20,6 +20,58 @@ else:
 DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
+class QueryQuotaUsageRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KEY_PREFIX_FIELD_NUMBER: _builtins.int
+    FROM_TIME_MS_FIELD_NUMBER: _builtins.int
+    TO_TIME_MS_FIELD_NUMBER: _builtins.int
+    key_prefix: _builtins.str
+    """empty = all"""
+    from_time_ms: _builtins.int
+    """epoch milliseconds, inclusive"""
+    to_time_ms: _builtins.int
+    """exclusive"""
+    def __init__(
+        self,
+        *,
+        key_prefix: _builtins.str = ...,
+        from_time_ms: _builtins.int = ...,
+        to_time_ms: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["from_time_ms", b"from_time_ms", "key_prefix", b"key_prefix", "to_time_ms", b"to_time_ms"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___QueryQuotaUsageRequest: _TypeAlias = QueryQuotaUsageRequest  # noqa: Y015
+
+@_typing.final
+class QueryQuotaUsageResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ROWS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def rows(self) -> _common_pb2.ArrowTable:
+        """Columns key, minute_ms, service, zone, admitted, refused, shadow_refused, rule_version, num_instances.
+        by key and minute
+        """
+
+    def __init__(
+        self,
+        *,
+        rows: _common_pb2.ArrowTable | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["rows", b"rows"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["rows", b"rows"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___QueryQuotaUsageResponse: _TypeAlias = QueryQuotaUsageResponse  # noqa: Y015
+
+@_typing.final
 class GetSequenceRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 

@@ -301,3 +301,79 @@ class FeatureService:
             timeout,
             metadata,
             _registered_method=True)
+
+
+class LakeServiceStub:
+    """Reads the lake; served by the process with the role lake.
+    """
+
+    def __init__(self, channel):
+        """Constructor.
+
+        Args:
+            channel: A grpc.Channel.
+        """
+        self.QueryQuotaUsage = channel.unary_unary(
+                '/corkboard.indexer.v1.LakeService/QueryQuotaUsage',
+                request_serializer=protos_dot_indexer_dot_v1_dot_indexer__pb2.QueryQuotaUsageRequest.SerializeToString,
+                response_deserializer=protos_dot_indexer_dot_v1_dot_indexer__pb2.QueryQuotaUsageResponse.FromString,
+                _registered_method=True)
+
+
+class LakeServiceServicer:
+    """Reads the lake; served by the process with the role lake.
+    """
+
+    def QueryQuotaUsage(self, request, context):
+        """Used quota per key, service, zone and minute, each window once. More than 100,000 rows are INVALID_ARGUMENT.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+
+def add_LakeServiceServicer_to_server(servicer, server):
+    rpc_method_handlers = {
+            'QueryQuotaUsage': grpc.unary_unary_rpc_method_handler(
+                    servicer.QueryQuotaUsage,
+                    request_deserializer=protos_dot_indexer_dot_v1_dot_indexer__pb2.QueryQuotaUsageRequest.FromString,
+                    response_serializer=protos_dot_indexer_dot_v1_dot_indexer__pb2.QueryQuotaUsageResponse.SerializeToString,
+            ),
+    }
+    generic_handler = grpc.method_handlers_generic_handler(
+            'corkboard.indexer.v1.LakeService', rpc_method_handlers)
+    server.add_generic_rpc_handlers((generic_handler,))
+    server.add_registered_method_handlers('corkboard.indexer.v1.LakeService', rpc_method_handlers)
+
+
+ # This class is part of an EXPERIMENTAL API.
+class LakeService:
+    """Reads the lake; served by the process with the role lake.
+    """
+
+    @staticmethod
+    def QueryQuotaUsage(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/corkboard.indexer.v1.LakeService/QueryQuotaUsage',
+            protos_dot_indexer_dot_v1_dot_indexer__pb2.QueryQuotaUsageRequest.SerializeToString,
+            protos_dot_indexer_dot_v1_dot_indexer__pb2.QueryQuotaUsageResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)

@@ -111,3 +111,34 @@ class FeatureServiceServicer(metaclass=_abc_1.ABCMeta):
         """A user's stored vectors, profile and seen pins."""
 
 def add_FeatureServiceServicer_to_server(servicer: FeatureServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
+
+class LakeServiceStub:
+    """Reads the lake; served by the process with the role lake."""
+
+    @_typing.overload
+    def __new__(cls, channel: _grpc.Channel) -> _Self: ...
+    @_typing.overload
+    def __new__(cls, channel: _aio.Channel) -> LakeServiceAsyncStub: ...
+    QueryQuotaUsage: _grpc.UnaryUnaryMultiCallable[_indexer_pb2.QueryQuotaUsageRequest, _indexer_pb2.QueryQuotaUsageResponse]
+    """Used quota per key, service, zone and minute, each window once. More than 100,000 rows are INVALID_ARGUMENT."""
+
+@_typing.type_check_only
+class LakeServiceAsyncStub(LakeServiceStub):
+    """Reads the lake; served by the process with the role lake."""
+
+    def __init__(self, channel: _aio.Channel) -> None: ...
+    QueryQuotaUsage: _aio.UnaryUnaryMultiCallable[_indexer_pb2.QueryQuotaUsageRequest, _indexer_pb2.QueryQuotaUsageResponse]  # type: ignore[assignment]
+    """Used quota per key, service, zone and minute, each window once. More than 100,000 rows are INVALID_ARGUMENT."""
+
+class LakeServiceServicer(metaclass=_abc_1.ABCMeta):
+    """Reads the lake; served by the process with the role lake."""
+
+    @_abc_1.abstractmethod
+    def QueryQuotaUsage(
+        self,
+        request: _indexer_pb2.QueryQuotaUsageRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_indexer_pb2.QueryQuotaUsageResponse, _abc.Awaitable[_indexer_pb2.QueryQuotaUsageResponse]]:
+        """Used quota per key, service, zone and minute, each window once. More than 100,000 rows are INVALID_ARGUMENT."""
+
+def add_LakeServiceServicer_to_server(servicer: LakeServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

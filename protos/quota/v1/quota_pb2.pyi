@@ -46,7 +46,7 @@ Global___RuleState: _TypeAlias = RuleState  # noqa: Y015
 
 @_typing.final
 class Rule(_message.Message):
-    """A rate limit. Key levels are joined by "/": team/service/method/tenant; "*" matches one level."""
+    """A limit of a rate or of capacity. Key levels are joined by "/": team/service/method/tenant; "*" matches one level."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -61,6 +61,8 @@ class Rule(_message.Message):
     GUARANTEED_FIELD_NUMBER: _builtins.int
     SAFE_SHARE_FIELD_NUMBER: _builtins.int
     IS_GLOBAL_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    FULL_LIMIT_FIELD_NUMBER: _builtins.int
     key: _builtins.str
     """such as "surface/blender/GetFeed/default" """
     limit: _builtins.float
@@ -70,7 +72,7 @@ class Rule(_message.Message):
     burst: _builtins.float
     """units above the steady rate, 0..limit"""
     unit: _builtins.str
-    """requests | events | bytes | rows"""
+    """requests | events | bytes | rows; of capacity: cores | bytes | pods | volumes | gpus"""
     owner: _builtins.str
     """person or group that may change it"""
     tier: _builtins.int
@@ -83,6 +85,10 @@ class Rule(_message.Message):
     """share of limit used when no lease can be had, (0, 1]; 0 = 1"""
     is_global: _builtins.bool
     """true = one limit for all processes together, shared by leases"""
+    kind: _builtins.str
+    """rate | capacity; empty = rate. Capacity: key capacity/<resource>/<zone>/<team>"""
+    full_limit: _builtins.float
+    """limit before it was cut for its owner's budget; 0 = it was not"""
     def __init__(
         self,
         *,
@@ -97,10 +103,12 @@ class Rule(_message.Message):
         guaranteed: _builtins.float = ...,
         safe_share: _builtins.float = ...,
         is_global: _builtins.bool = ...,
+        kind: _builtins.str = ...,
+        full_limit: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["burst", b"burst", "guaranteed", b"guaranteed", "is_global", b"is_global", "is_shadow", b"is_shadow", "key", b"key", "limit", b"limit", "owner", b"owner", "period_s", b"period_s", "safe_share", b"safe_share", "tier", b"tier", "unit", b"unit"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["burst", b"burst", "full_limit", b"full_limit", "guaranteed", b"guaranteed", "is_global", b"is_global", "is_shadow", b"is_shadow", "key", b"key", "kind", b"kind", "limit", b"limit", "owner", b"owner", "period_s", b"period_s", "safe_share", b"safe_share", "tier", b"tier", "unit", b"unit"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -596,6 +604,7 @@ class UsageWindow(_message.Message):
     REFUSED_FIELD_NUMBER: _builtins.int
     SHADOW_REFUSED_FIELD_NUMBER: _builtins.int
     RULE_VERSION_FIELD_NUMBER: _builtins.int
+    NUM_INSTANCES_FIELD_NUMBER: _builtins.int
     key: _builtins.str
     """rule key"""
     service: _builtins.str
@@ -616,6 +625,8 @@ class UsageWindow(_message.Message):
     """units a shadow rule would have refused"""
     rule_version: _builtins.int
     """in force"""
+    num_instances: _builtins.int
+    """processes summed up here; 0 = one"""
     def __init__(
         self,
         *,
@@ -629,10 +640,11 @@ class UsageWindow(_message.Message):
         refused: _builtins.float = ...,
         shadow_refused: _builtins.float = ...,
         rule_version: _builtins.int = ...,
+        num_instances: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["admitted", b"admitted", "instance", b"instance", "key", b"key", "refused", b"refused", "rule_version", b"rule_version", "service", b"service", "shadow_refused", b"shadow_refused", "window_ms", b"window_ms", "window_start_ms", b"window_start_ms", "zone", b"zone"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["admitted", b"admitted", "instance", b"instance", "key", b"key", "num_instances", b"num_instances", "refused", b"refused", "rule_version", b"rule_version", "service", b"service", "shadow_refused", b"shadow_refused", "window_ms", b"window_ms", "window_start_ms", b"window_start_ms", "zone", b"zone"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -671,6 +683,9 @@ class QueryUsageResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     WINDOWS_FIELD_NUMBER: _builtins.int
+    MISSING_FIELD_NUMBER: _builtins.int
+    missing: _builtins.str
+    """which part could not be read and why; empty = nothing is missing"""
     @_builtins.property
     def windows(self) -> _containers.RepeatedCompositeFieldContainer[Global___UsageWindow]:
         """summed over instances, sorted by key and time"""
@@ -679,10 +694,11 @@ class QueryUsageResponse(_message.Message):
         self,
         *,
         windows: _abc.Iterable[Global___UsageWindow] | None = ...,
+        missing: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["windows", b"windows"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["missing", b"missing", "windows", b"windows"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -719,8 +735,11 @@ class RightsizingProposal(_message.Message):
     CURRENT_FIELD_NUMBER: _builtins.int
     PROPOSED_FIELD_NUMBER: _builtins.int
     WHY_FIELD_NUMBER: _builtins.int
+    CURRENT_VERSION_FIELD_NUMBER: _builtins.int
     why: _builtins.str
     """figures behind it"""
+    current_version: _builtins.int
+    """version of `current`"""
     @_builtins.property
     def current(self) -> Global___Rule:
         """in force"""
@@ -735,10 +754,11 @@ class RightsizingProposal(_message.Message):
         current: Global___Rule | None = ...,
         proposed: Global___Rule | None = ...,
         why: _builtins.str = ...,
+        current_version: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["current", b"current", "proposed", b"proposed"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["current", b"current", "proposed", b"proposed", "why", b"why"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["current", b"current", "current_version", b"current_version", "proposed", b"proposed", "why", b"why"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -751,7 +771,7 @@ class ProposeRightsizingResponse(_message.Message):
     PROPOSALS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def proposals(self) -> _containers.RepeatedCompositeFieldContainer[Global___RightsizingProposal]:
-        """one per key that should change"""
+        """one per key that should change; in the order to apply them"""
 
     def __init__(
         self,
@@ -765,3 +785,467 @@ class ProposeRightsizingResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ProposeRightsizingResponse: _TypeAlias = ProposeRightsizingResponse  # noqa: Y015
+
+@_typing.final
+class BacktestRow(_message.Message):
+    """What a strategy would have done to recorded usage, week by week, each judged by the week after."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KEY_FIELD_NUMBER: _builtins.int
+    UNIT_FIELD_NUMBER: _builtins.int
+    NUM_RUNS_FIELD_NUMBER: _builtins.int
+    ASKED_FIELD_NUMBER: _builtins.int
+    REFUSED_RATIO_BEFORE_FIELD_NUMBER: _builtins.int
+    REFUSED_RATIO_AFTER_FIELD_NUMBER: _builtins.int
+    UNUSED_RATIO_BEFORE_FIELD_NUMBER: _builtins.int
+    UNUSED_RATIO_AFTER_FIELD_NUMBER: _builtins.int
+    SAVED_FIELD_NUMBER: _builtins.int
+    key: _builtins.str
+    """rule key"""
+    unit: _builtins.str
+    """of the sums"""
+    num_runs: _builtins.int
+    """proposals tried"""
+    asked: _builtins.float
+    """units, over all judged weeks"""
+    refused_ratio_before: _builtins.float
+    """of asked, under the limits in force, [0, 1]"""
+    refused_ratio_after: _builtins.float
+    """of asked, under the proposed ones"""
+    unused_ratio_before: _builtins.float
+    """of what the limits in force allow, [0, 1]"""
+    unused_ratio_after: _builtins.float
+    """of what the proposed ones allow"""
+    saved: _builtins.float
+    """units of unused limit that the proposals take away; negative = they add"""
+    def __init__(
+        self,
+        *,
+        key: _builtins.str = ...,
+        unit: _builtins.str = ...,
+        num_runs: _builtins.int = ...,
+        asked: _builtins.float = ...,
+        refused_ratio_before: _builtins.float = ...,
+        refused_ratio_after: _builtins.float = ...,
+        unused_ratio_before: _builtins.float = ...,
+        unused_ratio_after: _builtins.float = ...,
+        saved: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["asked", b"asked", "key", b"key", "num_runs", b"num_runs", "refused_ratio_after", b"refused_ratio_after", "refused_ratio_before", b"refused_ratio_before", "saved", b"saved", "unit", b"unit", "unused_ratio_after", b"unused_ratio_after", "unused_ratio_before", b"unused_ratio_before"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BacktestRow: _TypeAlias = BacktestRow  # noqa: Y015
+
+@_typing.final
+class BacktestResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ROWS_FIELD_NUMBER: _builtins.int
+    TOTAL_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def rows(self) -> _containers.RepeatedCompositeFieldContainer[Global___BacktestRow]:
+        """one per key with at least two weeks of usage, by key"""
+
+    @_builtins.property
+    def total(self) -> Global___BacktestRow:
+        """ratios weighted by units; key and unit empty"""
+
+    def __init__(
+        self,
+        *,
+        rows: _abc.Iterable[Global___BacktestRow] | None = ...,
+        total: Global___BacktestRow | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["total", b"total"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["rows", b"rows", "total", b"total"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BacktestResponse: _TypeAlias = BacktestResponse  # noqa: Y015
+
+@_typing.final
+class Budget(_message.Message):
+    """A budget of an owner in one window of `window_days` days from epoch on."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class PriceEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.float
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.float = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    OWNER_FIELD_NUMBER: _builtins.int
+    AMOUNT_FIELD_NUMBER: _builtins.int
+    WINDOW_DAYS_FIELD_NUMBER: _builtins.int
+    PRICE_FIELD_NUMBER: _builtins.int
+    owner: _builtins.str
+    """as in Rule"""
+    amount: _builtins.float
+    """what may be spent in a window, > 0"""
+    window_days: _builtins.int
+    """0 = 28"""
+    @_builtins.property
+    def price(self) -> _containers.ScalarMap[_builtins.str, _builtins.float]:
+        """unit -> cost of one; a unit without price costs nothing"""
+
+    def __init__(
+        self,
+        *,
+        owner: _builtins.str = ...,
+        amount: _builtins.float = ...,
+        window_days: _builtins.int = ...,
+        price: _abc.Mapping[_builtins.str, _builtins.float] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "owner", b"owner", "price", b"price", "window_days", b"window_days"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Budget: _TypeAlias = Budget  # noqa: Y015
+
+@_typing.final
+class ProposeHaircutsRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BUDGETS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def budgets(self) -> _containers.RepeatedCompositeFieldContainer[Global___Budget]:
+        """owners not named are left alone"""
+
+    def __init__(
+        self,
+        *,
+        budgets: _abc.Iterable[Global___Budget] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["budgets", b"budgets"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ProposeHaircutsRequest: _TypeAlias = ProposeHaircutsRequest  # noqa: Y015
+
+@_typing.final
+class ApplyProposalsRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PROPOSALS_FIELD_NUMBER: _builtins.int
+    ACTOR_FIELD_NUMBER: _builtins.int
+    WHY_FIELD_NUMBER: _builtins.int
+    actor: _builtins.str
+    """who asks"""
+    why: _builtins.str
+    """reason; empty = each proposal's own"""
+    @_builtins.property
+    def proposals(self) -> _containers.RepeatedCompositeFieldContainer[Global___RightsizingProposal]:
+        """applied in this order"""
+
+    def __init__(
+        self,
+        *,
+        proposals: _abc.Iterable[Global___RightsizingProposal] | None = ...,
+        actor: _builtins.str = ...,
+        why: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "proposals", b"proposals", "why", b"why"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ApplyProposalsRequest: _TypeAlias = ApplyProposalsRequest  # noqa: Y015
+
+@_typing.final
+class AppliedProposal(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RULE_VERSION_FIELD_NUMBER: _builtins.int
+    VIOLATIONS_FIELD_NUMBER: _builtins.int
+    ERROR_FIELD_NUMBER: _builtins.int
+    KEY_FIELD_NUMBER: _builtins.int
+    error: _builtins.str
+    """why there is no draft; empty = there is"""
+    key: _builtins.str
+    """rule key"""
+    @_builtins.property
+    def rule_version(self) -> Global___RuleVersion:
+        """as it is now: validated, or published when the policy approved"""
+
+    @_builtins.property
+    def violations(self) -> _containers.RepeatedCompositeFieldContainer[Global___Violation]:
+        """why it stayed a draft"""
+
+    def __init__(
+        self,
+        *,
+        rule_version: Global___RuleVersion | None = ...,
+        violations: _abc.Iterable[Global___Violation] | None = ...,
+        error: _builtins.str = ...,
+        key: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["rule_version", b"rule_version"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "key", b"key", "rule_version", b"rule_version", "violations", b"violations"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AppliedProposal: _TypeAlias = AppliedProposal  # noqa: Y015
+
+@_typing.final
+class ApplyProposalsResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    APPLIED_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def applied(self) -> _containers.RepeatedCompositeFieldContainer[Global___AppliedProposal]:
+        """in the order of the request"""
+
+    def __init__(
+        self,
+        *,
+        applied: _abc.Iterable[Global___AppliedProposal] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["applied", b"applied"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ApplyProposalsResponse: _TypeAlias = ApplyProposalsResponse  # noqa: Y015
+
+@_typing.final
+class DescribeCapacityRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TEAM_FIELD_NUMBER: _builtins.int
+    ZONE_FIELD_NUMBER: _builtins.int
+    team: _builtins.str
+    """empty = all"""
+    zone: _builtins.str
+    """empty = all"""
+    def __init__(
+        self,
+        *,
+        team: _builtins.str = ...,
+        zone: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["team", b"team", "zone", b"zone"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DescribeCapacityRequest: _TypeAlias = DescribeCapacityRequest  # noqa: Y015
+
+@_typing.final
+class ApplyCapacityRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ACTOR_FIELD_NUMBER: _builtins.int
+    IS_DRY_RUN_FIELD_NUMBER: _builtins.int
+    actor: _builtins.str
+    """an admin"""
+    is_dry_run: _builtins.bool
+    """true = only ask whether the cluster would take it"""
+    def __init__(
+        self,
+        *,
+        actor: _builtins.str = ...,
+        is_dry_run: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "is_dry_run", b"is_dry_run"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ApplyCapacityRequest: _TypeAlias = ApplyCapacityRequest  # noqa: Y015
+
+@_typing.final
+class CapacityLine(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KEY_FIELD_NUMBER: _builtins.int
+    TEAM_FIELD_NUMBER: _builtins.int
+    ZONE_FIELD_NUMBER: _builtins.int
+    NAMESPACE_FIELD_NUMBER: _builtins.int
+    RESOURCE_FIELD_NUMBER: _builtins.int
+    LIMIT_FIELD_NUMBER: _builtins.int
+    UNIT_FIELD_NUMBER: _builtins.int
+    FOUND_FIELD_NUMBER: _builtins.int
+    USED_FIELD_NUMBER: _builtins.int
+    IS_DRIFTED_FIELD_NUMBER: _builtins.int
+    key: _builtins.str
+    """rule key"""
+    team: _builtins.str
+    """whose"""
+    zone: _builtins.str
+    """where"""
+    namespace: _builtins.str
+    """of the object in the cluster"""
+    resource: _builtins.str
+    """as Kubernetes names it"""
+    limit: _builtins.float
+    """of the rule"""
+    unit: _builtins.str
+    """of limit, found and used"""
+    found: _builtins.float
+    """limit in the cluster; negative = there is none"""
+    used: _builtins.float
+    """what the cluster says is used; negative = not known"""
+    is_drifted: _builtins.bool
+    """found differs from limit"""
+    def __init__(
+        self,
+        *,
+        key: _builtins.str = ...,
+        team: _builtins.str = ...,
+        zone: _builtins.str = ...,
+        namespace: _builtins.str = ...,
+        resource: _builtins.str = ...,
+        limit: _builtins.float = ...,
+        unit: _builtins.str = ...,
+        found: _builtins.float = ...,
+        used: _builtins.float = ...,
+        is_drifted: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["found", b"found", "is_drifted", b"is_drifted", "key", b"key", "limit", b"limit", "namespace", b"namespace", "resource", b"resource", "team", b"team", "unit", b"unit", "used", b"used", "zone", b"zone"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CapacityLine: _TypeAlias = CapacityLine  # noqa: Y015
+
+@_typing.final
+class CapacityReport(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class FreeEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.float
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.float = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    TARGET_FIELD_NUMBER: _builtins.int
+    LINES_FIELD_NUMBER: _builtins.int
+    ORPHANS_FIELD_NUMBER: _builtins.int
+    READ_TIME_MS_FIELD_NUMBER: _builtins.int
+    FREE_FIELD_NUMBER: _builtins.int
+    target: _builtins.str
+    """cluster, manifests, or none"""
+    read_time_ms: _builtins.int
+    """epoch milliseconds"""
+    @_builtins.property
+    def lines(self) -> _containers.RepeatedCompositeFieldContainer[Global___CapacityLine]:
+        """by zone, team, resource"""
+
+    @_builtins.property
+    def orphans(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """objects of ours in the cluster without a rule"""
+
+    @_builtins.property
+    def free(self) -> _containers.ScalarMap[_builtins.str, _builtins.float]:
+        """"<zone>/<resource>" -> allocatable in the cluster less all limits"""
+
+    def __init__(
+        self,
+        *,
+        target: _builtins.str = ...,
+        lines: _abc.Iterable[Global___CapacityLine] | None = ...,
+        orphans: _abc.Iterable[_builtins.str] | None = ...,
+        read_time_ms: _builtins.int = ...,
+        free: _abc.Mapping[_builtins.str, _builtins.float] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["free", b"free", "lines", b"lines", "orphans", b"orphans", "read_time_ms", b"read_time_ms", "target", b"target"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CapacityReport: _TypeAlias = CapacityReport  # noqa: Y015
+
+@_typing.final
+class CheckRuleRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RULE_FIELD_NUMBER: _builtins.int
+    PUBLISHED_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def rule(self) -> Global___Rule:
+        """to be checked"""
+
+    @_builtins.property
+    def published(self) -> _containers.RepeatedCompositeFieldContainer[Global___Rule]:
+        """in force"""
+
+    def __init__(
+        self,
+        *,
+        rule: Global___Rule | None = ...,
+        published: _abc.Iterable[Global___Rule] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["rule", b"rule"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["published", b"published", "rule", b"rule"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CheckRuleRequest: _TypeAlias = CheckRuleRequest  # noqa: Y015
+
+@_typing.final
+class CheckRuleResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VIOLATIONS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def violations(self) -> _containers.RepeatedCompositeFieldContainer[Global___Violation]:
+        """empty = valid"""
+
+    def __init__(
+        self,
+        *,
+        violations: _abc.Iterable[Global___Violation] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["violations", b"violations"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CheckRuleResponse: _TypeAlias = CheckRuleResponse  # noqa: Y015

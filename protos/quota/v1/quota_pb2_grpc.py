@@ -629,6 +629,21 @@ class UsageServiceStub:
                 request_serializer=protos_dot_quota_dot_v1_dot_quota__pb2.ProposeRightsizingRequest.SerializeToString,
                 response_deserializer=protos_dot_quota_dot_v1_dot_quota__pb2.ProposeRightsizingResponse.FromString,
                 _registered_method=True)
+        self.BacktestRightsizing = channel.unary_unary(
+                '/corkboard.quota.v1.UsageService/BacktestRightsizing',
+                request_serializer=protos_dot_quota_dot_v1_dot_quota__pb2.ProposeRightsizingRequest.SerializeToString,
+                response_deserializer=protos_dot_quota_dot_v1_dot_quota__pb2.BacktestResponse.FromString,
+                _registered_method=True)
+        self.ProposeHaircuts = channel.unary_unary(
+                '/corkboard.quota.v1.UsageService/ProposeHaircuts',
+                request_serializer=protos_dot_quota_dot_v1_dot_quota__pb2.ProposeHaircutsRequest.SerializeToString,
+                response_deserializer=protos_dot_quota_dot_v1_dot_quota__pb2.ProposeRightsizingResponse.FromString,
+                _registered_method=True)
+        self.ApplyProposals = channel.unary_unary(
+                '/corkboard.quota.v1.UsageService/ApplyProposals',
+                request_serializer=protos_dot_quota_dot_v1_dot_quota__pb2.ApplyProposalsRequest.SerializeToString,
+                response_deserializer=protos_dot_quota_dot_v1_dot_quota__pb2.ApplyProposalsResponse.FromString,
+                _registered_method=True)
 
 
 class UsageServiceServicer:
@@ -641,7 +656,29 @@ class UsageServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ProposeRightsizing(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """changes nothing
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def BacktestRightsizing(self, request, context):
+        """changes nothing
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ProposeHaircuts(self, request, context):
+        """changes nothing
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ApplyProposals(self, request, context):
+        """-> drafts, or further by policy
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
@@ -658,6 +695,21 @@ def add_UsageServiceServicer_to_server(servicer, server):
                     servicer.ProposeRightsizing,
                     request_deserializer=protos_dot_quota_dot_v1_dot_quota__pb2.ProposeRightsizingRequest.FromString,
                     response_serializer=protos_dot_quota_dot_v1_dot_quota__pb2.ProposeRightsizingResponse.SerializeToString,
+            ),
+            'BacktestRightsizing': grpc.unary_unary_rpc_method_handler(
+                    servicer.BacktestRightsizing,
+                    request_deserializer=protos_dot_quota_dot_v1_dot_quota__pb2.ProposeRightsizingRequest.FromString,
+                    response_serializer=protos_dot_quota_dot_v1_dot_quota__pb2.BacktestResponse.SerializeToString,
+            ),
+            'ProposeHaircuts': grpc.unary_unary_rpc_method_handler(
+                    servicer.ProposeHaircuts,
+                    request_deserializer=protos_dot_quota_dot_v1_dot_quota__pb2.ProposeHaircutsRequest.FromString,
+                    response_serializer=protos_dot_quota_dot_v1_dot_quota__pb2.ProposeRightsizingResponse.SerializeToString,
+            ),
+            'ApplyProposals': grpc.unary_unary_rpc_method_handler(
+                    servicer.ApplyProposals,
+                    request_deserializer=protos_dot_quota_dot_v1_dot_quota__pb2.ApplyProposalsRequest.FromString,
+                    response_serializer=protos_dot_quota_dot_v1_dot_quota__pb2.ApplyProposalsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -714,6 +766,282 @@ class UsageService:
             '/corkboard.quota.v1.UsageService/ProposeRightsizing',
             protos_dot_quota_dot_v1_dot_quota__pb2.ProposeRightsizingRequest.SerializeToString,
             protos_dot_quota_dot_v1_dot_quota__pb2.ProposeRightsizingResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def BacktestRightsizing(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/corkboard.quota.v1.UsageService/BacktestRightsizing',
+            protos_dot_quota_dot_v1_dot_quota__pb2.ProposeRightsizingRequest.SerializeToString,
+            protos_dot_quota_dot_v1_dot_quota__pb2.BacktestResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ProposeHaircuts(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/corkboard.quota.v1.UsageService/ProposeHaircuts',
+            protos_dot_quota_dot_v1_dot_quota__pb2.ProposeHaircutsRequest.SerializeToString,
+            protos_dot_quota_dot_v1_dot_quota__pb2.ProposeRightsizingResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ApplyProposals(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/corkboard.quota.v1.UsageService/ApplyProposals',
+            protos_dot_quota_dot_v1_dot_quota__pb2.ApplyProposalsRequest.SerializeToString,
+            protos_dot_quota_dot_v1_dot_quota__pb2.ApplyProposalsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+
+class CapacityServiceStub:
+    """What capacity rules made of the cluster.
+    """
+
+    def __init__(self, channel):
+        """Constructor.
+
+        Args:
+            channel: A grpc.Channel.
+        """
+        self.DescribeCapacity = channel.unary_unary(
+                '/corkboard.quota.v1.CapacityService/DescribeCapacity',
+                request_serializer=protos_dot_quota_dot_v1_dot_quota__pb2.DescribeCapacityRequest.SerializeToString,
+                response_deserializer=protos_dot_quota_dot_v1_dot_quota__pb2.CapacityReport.FromString,
+                _registered_method=True)
+        self.ApplyCapacity = channel.unary_unary(
+                '/corkboard.quota.v1.CapacityService/ApplyCapacity',
+                request_serializer=protos_dot_quota_dot_v1_dot_quota__pb2.ApplyCapacityRequest.SerializeToString,
+                response_deserializer=protos_dot_quota_dot_v1_dot_quota__pb2.CapacityReport.FromString,
+                _registered_method=True)
+
+
+class CapacityServiceServicer:
+    """What capacity rules made of the cluster.
+    """
+
+    def DescribeCapacity(self, request, context):
+        """limits, usage, drift
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ApplyCapacity(self, request, context):
+        """removes drift; dry run first
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+
+def add_CapacityServiceServicer_to_server(servicer, server):
+    rpc_method_handlers = {
+            'DescribeCapacity': grpc.unary_unary_rpc_method_handler(
+                    servicer.DescribeCapacity,
+                    request_deserializer=protos_dot_quota_dot_v1_dot_quota__pb2.DescribeCapacityRequest.FromString,
+                    response_serializer=protos_dot_quota_dot_v1_dot_quota__pb2.CapacityReport.SerializeToString,
+            ),
+            'ApplyCapacity': grpc.unary_unary_rpc_method_handler(
+                    servicer.ApplyCapacity,
+                    request_deserializer=protos_dot_quota_dot_v1_dot_quota__pb2.ApplyCapacityRequest.FromString,
+                    response_serializer=protos_dot_quota_dot_v1_dot_quota__pb2.CapacityReport.SerializeToString,
+            ),
+    }
+    generic_handler = grpc.method_handlers_generic_handler(
+            'corkboard.quota.v1.CapacityService', rpc_method_handlers)
+    server.add_generic_rpc_handlers((generic_handler,))
+    server.add_registered_method_handlers('corkboard.quota.v1.CapacityService', rpc_method_handlers)
+
+
+ # This class is part of an EXPERIMENTAL API.
+class CapacityService:
+    """What capacity rules made of the cluster.
+    """
+
+    @staticmethod
+    def DescribeCapacity(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/corkboard.quota.v1.CapacityService/DescribeCapacity',
+            protos_dot_quota_dot_v1_dot_quota__pb2.DescribeCapacityRequest.SerializeToString,
+            protos_dot_quota_dot_v1_dot_quota__pb2.CapacityReport.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ApplyCapacity(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/corkboard.quota.v1.CapacityService/ApplyCapacity',
+            protos_dot_quota_dot_v1_dot_quota__pb2.ApplyCapacityRequest.SerializeToString,
+            protos_dot_quota_dot_v1_dot_quota__pb2.CapacityReport.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+
+class RuleCheckServiceStub:
+    """Served by others: a check that the quota service asks before a rule becomes valid (QUOTA_REMOTE_CHECKS).
+    """
+
+    def __init__(self, channel):
+        """Constructor.
+
+        Args:
+            channel: A grpc.Channel.
+        """
+        self.CheckRule = channel.unary_unary(
+                '/corkboard.quota.v1.RuleCheckService/CheckRule',
+                request_serializer=protos_dot_quota_dot_v1_dot_quota__pb2.CheckRuleRequest.SerializeToString,
+                response_deserializer=protos_dot_quota_dot_v1_dot_quota__pb2.CheckRuleResponse.FromString,
+                _registered_method=True)
+
+
+class RuleCheckServiceServicer:
+    """Served by others: a check that the quota service asks before a rule becomes valid (QUOTA_REMOTE_CHECKS).
+    """
+
+    def CheckRule(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+
+def add_RuleCheckServiceServicer_to_server(servicer, server):
+    rpc_method_handlers = {
+            'CheckRule': grpc.unary_unary_rpc_method_handler(
+                    servicer.CheckRule,
+                    request_deserializer=protos_dot_quota_dot_v1_dot_quota__pb2.CheckRuleRequest.FromString,
+                    response_serializer=protos_dot_quota_dot_v1_dot_quota__pb2.CheckRuleResponse.SerializeToString,
+            ),
+    }
+    generic_handler = grpc.method_handlers_generic_handler(
+            'corkboard.quota.v1.RuleCheckService', rpc_method_handlers)
+    server.add_generic_rpc_handlers((generic_handler,))
+    server.add_registered_method_handlers('corkboard.quota.v1.RuleCheckService', rpc_method_handlers)
+
+
+ # This class is part of an EXPERIMENTAL API.
+class RuleCheckService:
+    """Served by others: a check that the quota service asks before a rule becomes valid (QUOTA_REMOTE_CHECKS).
+    """
+
+    @staticmethod
+    def CheckRule(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/corkboard.quota.v1.RuleCheckService/CheckRule',
+            protos_dot_quota_dot_v1_dot_quota__pb2.CheckRuleRequest.SerializeToString,
+            protos_dot_quota_dot_v1_dot_quota__pb2.CheckRuleResponse.FromString,
             options,
             channel_credentials,
             insecure,

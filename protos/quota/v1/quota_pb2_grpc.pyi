@@ -200,12 +200,26 @@ class UsageServiceStub:
     def __new__(cls, channel: _aio.Channel) -> UsageServiceAsyncStub: ...
     QueryUsage: _grpc.UnaryUnaryMultiCallable[_quota_pb2.QueryUsageRequest, _quota_pb2.QueryUsageResponse]
     ProposeRightsizing: _grpc.UnaryUnaryMultiCallable[_quota_pb2.ProposeRightsizingRequest, _quota_pb2.ProposeRightsizingResponse]
+    """changes nothing"""
+    BacktestRightsizing: _grpc.UnaryUnaryMultiCallable[_quota_pb2.ProposeRightsizingRequest, _quota_pb2.BacktestResponse]
+    """changes nothing"""
+    ProposeHaircuts: _grpc.UnaryUnaryMultiCallable[_quota_pb2.ProposeHaircutsRequest, _quota_pb2.ProposeRightsizingResponse]
+    """changes nothing"""
+    ApplyProposals: _grpc.UnaryUnaryMultiCallable[_quota_pb2.ApplyProposalsRequest, _quota_pb2.ApplyProposalsResponse]
+    """-> drafts, or further by policy"""
 
 @_typing.type_check_only
 class UsageServiceAsyncStub(UsageServiceStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     QueryUsage: _aio.UnaryUnaryMultiCallable[_quota_pb2.QueryUsageRequest, _quota_pb2.QueryUsageResponse]  # type: ignore[assignment]
     ProposeRightsizing: _aio.UnaryUnaryMultiCallable[_quota_pb2.ProposeRightsizingRequest, _quota_pb2.ProposeRightsizingResponse]  # type: ignore[assignment]
+    """changes nothing"""
+    BacktestRightsizing: _aio.UnaryUnaryMultiCallable[_quota_pb2.ProposeRightsizingRequest, _quota_pb2.BacktestResponse]  # type: ignore[assignment]
+    """changes nothing"""
+    ProposeHaircuts: _aio.UnaryUnaryMultiCallable[_quota_pb2.ProposeHaircutsRequest, _quota_pb2.ProposeRightsizingResponse]  # type: ignore[assignment]
+    """changes nothing"""
+    ApplyProposals: _aio.UnaryUnaryMultiCallable[_quota_pb2.ApplyProposalsRequest, _quota_pb2.ApplyProposalsResponse]  # type: ignore[assignment]
+    """-> drafts, or further by policy"""
 
 class UsageServiceServicer(metaclass=_abc_1.ABCMeta):
     @_abc_1.abstractmethod
@@ -220,6 +234,102 @@ class UsageServiceServicer(metaclass=_abc_1.ABCMeta):
         self,
         request: _quota_pb2.ProposeRightsizingRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_quota_pb2.ProposeRightsizingResponse, _abc.Awaitable[_quota_pb2.ProposeRightsizingResponse]]: ...
+    ) -> _typing.Union[_quota_pb2.ProposeRightsizingResponse, _abc.Awaitable[_quota_pb2.ProposeRightsizingResponse]]:
+        """changes nothing"""
+
+    @_abc_1.abstractmethod
+    def BacktestRightsizing(
+        self,
+        request: _quota_pb2.ProposeRightsizingRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_quota_pb2.BacktestResponse, _abc.Awaitable[_quota_pb2.BacktestResponse]]:
+        """changes nothing"""
+
+    @_abc_1.abstractmethod
+    def ProposeHaircuts(
+        self,
+        request: _quota_pb2.ProposeHaircutsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_quota_pb2.ProposeRightsizingResponse, _abc.Awaitable[_quota_pb2.ProposeRightsizingResponse]]:
+        """changes nothing"""
+
+    @_abc_1.abstractmethod
+    def ApplyProposals(
+        self,
+        request: _quota_pb2.ApplyProposalsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_quota_pb2.ApplyProposalsResponse, _abc.Awaitable[_quota_pb2.ApplyProposalsResponse]]:
+        """-> drafts, or further by policy"""
 
 def add_UsageServiceServicer_to_server(servicer: UsageServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
+
+class CapacityServiceStub:
+    """What capacity rules made of the cluster."""
+
+    @_typing.overload
+    def __new__(cls, channel: _grpc.Channel) -> _Self: ...
+    @_typing.overload
+    def __new__(cls, channel: _aio.Channel) -> CapacityServiceAsyncStub: ...
+    DescribeCapacity: _grpc.UnaryUnaryMultiCallable[_quota_pb2.DescribeCapacityRequest, _quota_pb2.CapacityReport]
+    """limits, usage, drift"""
+    ApplyCapacity: _grpc.UnaryUnaryMultiCallable[_quota_pb2.ApplyCapacityRequest, _quota_pb2.CapacityReport]
+    """removes drift; dry run first"""
+
+@_typing.type_check_only
+class CapacityServiceAsyncStub(CapacityServiceStub):
+    """What capacity rules made of the cluster."""
+
+    def __init__(self, channel: _aio.Channel) -> None: ...
+    DescribeCapacity: _aio.UnaryUnaryMultiCallable[_quota_pb2.DescribeCapacityRequest, _quota_pb2.CapacityReport]  # type: ignore[assignment]
+    """limits, usage, drift"""
+    ApplyCapacity: _aio.UnaryUnaryMultiCallable[_quota_pb2.ApplyCapacityRequest, _quota_pb2.CapacityReport]  # type: ignore[assignment]
+    """removes drift; dry run first"""
+
+class CapacityServiceServicer(metaclass=_abc_1.ABCMeta):
+    """What capacity rules made of the cluster."""
+
+    @_abc_1.abstractmethod
+    def DescribeCapacity(
+        self,
+        request: _quota_pb2.DescribeCapacityRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_quota_pb2.CapacityReport, _abc.Awaitable[_quota_pb2.CapacityReport]]:
+        """limits, usage, drift"""
+
+    @_abc_1.abstractmethod
+    def ApplyCapacity(
+        self,
+        request: _quota_pb2.ApplyCapacityRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_quota_pb2.CapacityReport, _abc.Awaitable[_quota_pb2.CapacityReport]]:
+        """removes drift; dry run first"""
+
+def add_CapacityServiceServicer_to_server(servicer: CapacityServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
+
+class RuleCheckServiceStub:
+    """Served by others: a check that the quota service asks before a rule becomes valid (QUOTA_REMOTE_CHECKS)."""
+
+    @_typing.overload
+    def __new__(cls, channel: _grpc.Channel) -> _Self: ...
+    @_typing.overload
+    def __new__(cls, channel: _aio.Channel) -> RuleCheckServiceAsyncStub: ...
+    CheckRule: _grpc.UnaryUnaryMultiCallable[_quota_pb2.CheckRuleRequest, _quota_pb2.CheckRuleResponse]
+
+@_typing.type_check_only
+class RuleCheckServiceAsyncStub(RuleCheckServiceStub):
+    """Served by others: a check that the quota service asks before a rule becomes valid (QUOTA_REMOTE_CHECKS)."""
+
+    def __init__(self, channel: _aio.Channel) -> None: ...
+    CheckRule: _aio.UnaryUnaryMultiCallable[_quota_pb2.CheckRuleRequest, _quota_pb2.CheckRuleResponse]  # type: ignore[assignment]
+
+class RuleCheckServiceServicer(metaclass=_abc_1.ABCMeta):
+    """Served by others: a check that the quota service asks before a rule becomes valid (QUOTA_REMOTE_CHECKS)."""
+
+    @_abc_1.abstractmethod
+    def CheckRule(
+        self,
+        request: _quota_pb2.CheckRuleRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_quota_pb2.CheckRuleResponse, _abc.Awaitable[_quota_pb2.CheckRuleResponse]]: ...
+
+def add_RuleCheckServiceServicer_to_server(servicer: RuleCheckServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

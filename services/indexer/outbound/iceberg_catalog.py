@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from pyiceberg.catalog import Catalog, load_catalog
+from sqlalchemy.exc import DBAPIError
 
 
 def open_catalog(folder: str, properties: Mapping[str, str]) -> Catalog:
@@ -16,4 +17,10 @@ def open_catalog(folder: str, properties: Mapping[str, str]) -> Catalog:
         "warehouse": f"file://{root / 'warehouse'}",  # pyiceberg takes the path as it stands, it decodes no %20
         "init_catalog_tables": "true",
     }
-    return load_catalog("corkboard", **(defaults | dict(properties)))
+    settings = defaults | dict(properties)
+    try:
+        return load_catalog("corkboard", **settings)
+    except DBAPIError as error:
+        if "already exists" not in str(error):
+            raise
+        return load_catalog("corkboard", **settings)  # somebody else made the tables at the same time

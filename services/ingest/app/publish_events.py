@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from chassis.clock import Clock
+from chassis.criticality import prioritised
 from chassis.errors import Invalid, Unavailable
 from services.ingest.domain.event import Event, Outcome, Verdict
 from services.ingest.domain.event_rules import check_event, normalise_event
@@ -60,7 +61,10 @@ class PublishEvents:
         tenant = normalise_tenant(tenant)
         if events:
             self._quota.admit_all(
-                [(RESOURCE + tenant, float(len(events))), (BYTES_RESOURCE + tenant, float(num_bytes))]
+                [
+                    (prioritised(RESOURCE + tenant), float(len(events))),
+                    (prioritised(BYTES_RESOURCE + tenant), float(num_bytes)),
+                ]
             )
         now_ms = self._clock.now_ms()
         sorting = _Sorting(self._recent, self._in_flight)

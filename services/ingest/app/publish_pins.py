@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Sequence
 
 from chassis.clock import Clock
+from chassis.criticality import prioritised
 from chassis.errors import Invalid, Unavailable
 from sequences.definitions.definitions import Definitions
 from services.ingest.domain.event import Outcome, Verdict
@@ -41,7 +42,12 @@ class PublishPins:
         width = vector_width(self._definitions.current)
         tenant = normalise_tenant(tenant)
         if pins:
-            self._quota.admit_all([(RESOURCE + tenant, float(len(pins))), (BYTES_RESOURCE + tenant, float(num_bytes))])
+            self._quota.admit_all(
+                [
+                    (prioritised(RESOURCE + tenant), float(len(pins))),
+                    (prioritised(BYTES_RESOURCE + tenant), float(num_bytes)),
+                ]
+            )
         now_ms = self._clock.now_ms()
         verdicts: list[Verdict] = []
         versions: dict[str, list[Pin]] = {}

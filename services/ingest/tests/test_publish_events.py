@@ -85,8 +85,8 @@ async def test_verdicts_follow_the_order_of_the_events() -> None:
     assert answer.definitions_version == repository_definitions().version
     assert [each.event_id for each in world.log.events] == ["a", "c"]
     assert world.quota.charges == [
-        ("surface/ingest/PublishEvents/team", 4.0),
-        ("bytes/surface/ingest/PublishEvents/team", 0.0),
+        ("surface/ingest/PublishEvents/team/default", 4.0),
+        ("bytes/surface/ingest/PublishEvents/team/default", 0.0),
     ]
 
 

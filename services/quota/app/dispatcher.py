@@ -5,13 +5,13 @@ from collections.abc import Callable
 
 from chassis.clock import Clock
 from chassis.deadline import Deadline
-from chassis.errors import Unavailable
+from chassis.errors import Conflict, Unavailable
 from chassis.health import Health
 from services.quota.app.rule_watch import RuleWatch
-from services.quota.domain.rule_version import RuleVersion
 from services.quota.ports import RuleDispatch, RuleLedger, RuleOutbox
 
 DISPATCH_S = 3.0  # how long a publisher waits for the topic; under the limit of its call
+STANDBY_POLL_S = 0.1  # a standby waits for the leader to send what it published
 
 
 class Dispatcher:
@@ -44,23 +44,27 @@ class Dispatcher:
         """Nothing: what is unsent stays in the ledger."""
 
     async def flush(self) -> None:
-        """Send every unsent key. Raises: Unavailable when the topic does not take one, or another process leads and
-        will send it: two senders could overtake each other.
+        """Send every unsent key; for the leader only: two senders could overtake each other.
+
+        Raises: Unavailable when the topic does not take one.
         """
-        if not self._is_leader():
-            raise Unavailable("another process leads and sends the rules", reason="not_leader")
         async with self._lock:
             for ticket, key in await self._outbox.unsent():
-                published = await self._ledger.published(key)
-                await self._dispatch.send(key, published)
+                await self._dispatch.send(key, await self._ledger.published(key))
                 await self._outbox.mark_sent(ticket, key)
-                self._watch.tell(published or await self._last(key))
+        await self._watch.refresh()
 
-    async def flush_within(self, limit_s: float = DISPATCH_S) -> None:
-        """`flush`, for a caller that waits. Raises: Unavailable, with the rule safe in the ledger."""
+    async def flush_within(self, key: str, limit_s: float = DISPATCH_S) -> None:
+        """Return when `key` is sent, by this process or by the one that leads.
+
+        Raises: Unavailable when that takes longer than `limit_s`; the rule is safe in the ledger.
+        """
         try:
             async with asyncio.timeout(limit_s):
-                await self.flush()
+                while not self._is_leader() and key in {unsent for _, unsent in await self._outbox.unsent()}:
+                    await asyncio.sleep(STANDBY_POLL_S)
+                if self._is_leader():
+                    await self.flush()
         except (TimeoutError, Unavailable) as error:
             raise Unavailable(
                 "the change is in the ledger, but the rules topic does not take it now; it is sent when it does",
@@ -68,19 +72,12 @@ class Dispatcher:
                 retry_after_s=self._retry_s,
             ) from error
 
-    async def _last(self, key: str) -> RuleVersion:
-        newest = await self._ledger.read(key)
-        if newest is None:
-            raise Unavailable(f"rule {key!r} is in the outbox but not in the ledger")
-        return newest
-
     async def _flush_forever(self) -> None:
         while True:
-            if self._is_leader():
-                try:
-                    await self.flush()
-                    self._health.set(self.name, True)
-                except Unavailable as error:
-                    # Reads, drafts and leases go on: this is told, but the service stays ready.
-                    self._health.set(self.name, True, f"rules wait for the topic: {error}")
+            try:
+                await (self.flush() if self._is_leader() else self._watch.refresh())
+                self._health.set(self.name, True)
+            except (Unavailable, Conflict) as error:
+                # Reads, drafts and leases go on: this is told, but the service stays ready.
+                self._health.set(self.name, True, f"rules wait for the topic: {error}")
             await self._clock.sleep(self._retry_s)

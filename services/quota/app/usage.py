@@ -1,56 +1,71 @@
-"""What was used: taken in, asked for, forgotten in time, and turned into better limits."""
+"""What was used: asked for, from the ledger and from the lake, and forgotten in time."""
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass
-
-import numpy as np
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 
 from chassis.clock import Clock
 from chassis.deadline import Deadline
-from chassis.errors import Invalid, Unavailable
+from chassis.errors import CorkboardError, Invalid, Unavailable
 from chassis.logs import get_logger
-from chassis.protection.rule import Rule
 from chassis.protection.usage import UsageWindow
-from services.quota.domain.rightsizing import Proposal, Usage, propose
-from services.quota.domain.validation import parent_of
-from services.quota.ports import RuleLedger, UsageLedger
+from services.quota.ports import UsageHistory, UsageLedger
 
 MINUTE_MS = 60_000
-RIGHTSIZING_MS = 28 * 86_400_000
 PRUNE_S = 3_600.0
+EARLIEST_MS = 1_577_836_800_000  # 2020: nobody used anything before, and the lake is asked slice by slice
 
 log = get_logger(__name__)
 
 
-async def query_usage(
-    ledger: UsageLedger, clock: Clock, key_prefix: str, from_ms: int, to_ms: int
-) -> list[UsageWindow]:
-    """Minutes summed over instances. `to_ms` 0 = now. Raises: Invalid when the range is turned around."""
-    end_ms = to_ms or clock.now_ms() + 1
-    if from_ms < 0 or end_ms < from_ms:
-        raise Invalid(f"time range [{from_ms}, {end_ms}) is turned around or negative", field="from_time_ms")
-    return list(await ledger.query_usage(key_prefix, from_ms, end_ms))
+@dataclass(frozen=True)
+class Found:
+    """Minutes summed over instances, by key and time; `missing` says which part could not be read, and why."""
+
+    windows: Sequence[UsageWindow]
+    missing: str = ""
+    is_lake_away: bool = False  # it should have answered and did not
 
 
-class Rightsizing:
-    """Proposes; it changes nothing."""
+class UsageReader:
+    """The ledger for as long as it goes back, the lake for what was before."""
 
-    def __init__(self, rules: RuleLedger, usage: UsageLedger, clock: Clock) -> None:
-        self._rules, self._usage, self._clock = rules, usage, clock
+    def __init__(self, ledger: UsageLedger, history: UsageHistory | None, clock: Clock) -> None:
+        self._ledger, self._history, self._clock = ledger, history, clock
 
-    async def propose(self, key_prefix: str, strategy: str) -> list[Proposal]:
-        """One proposal per published rule that should change. Raises: Invalid for an unknown strategy."""
-        published = [v.rule for v in await self._rules.list_rules("", is_published_only=True)]
-        now_ms = self._clock.now_ms()
-        with_usage = []
-        for rule in published:
-            if rule.key.startswith(key_prefix):
-                windows = await self._usage.query_usage(rule.key, now_ms - RIGHTSIZING_MS, now_ms)
-                exact = [window for window in windows if window.key == rule.key]
-                with_usage.append((rule, await asyncio.to_thread(_series, rule, exact, now_ms)))
-        capacities = _capacities([rule for rule, _ in with_usage], published)
-        return await asyncio.to_thread(propose, with_usage, capacities, strategy)
+    async def query(self, key_prefix: str, from_ms: int, to_ms: int) -> Found:
+        """Minutes of [from, to). `to_ms` 0 = now. Raises: Invalid when the range is turned around, Unavailable."""
+        end_ms = to_ms or self._clock.now_ms() + 1
+        if from_ms < 0 or end_ms < from_ms:
+            raise Invalid(f"time range [{from_ms}, {end_ms}) is turned around or negative", field="from_time_ms")
+        cut_ms = await self._complete_from(end_ms)
+        if from_ms >= cut_ms:
+            return await self._ledger_only(key_prefix, from_ms, end_ms)
+        if self._history is None:
+            missing = f"the ledger begins at {_shown(cut_ms)}, and no lake is configured for what was before"
+            return await self._ledger_only(key_prefix, from_ms, end_ms, missing)
+        try:
+            older = await self._history.query_usage(key_prefix, max(from_ms, EARLIEST_MS), cut_ms)
+        except CorkboardError as error:
+            found = await self._ledger_only(key_prefix, from_ms, end_ms)
+            return replace(found, missing=f"what was before {_shown(cut_ms)}: the lake: {error}", is_lake_away=True)
+        newer = await self._ledger.query_usage(key_prefix, cut_ms, end_ms) if cut_ms < end_ms else []
+        return Found(sorted([*older, *newer], key=lambda window: (window.key, window.window_start_ms)))
+
+    async def _complete_from(self, end_ms: int) -> int:
+        """From which minute on the ledger has everything: its first one may have begun before it did."""
+        oldest_ms = await self._ledger.oldest_ms()
+        if oldest_ms is None:
+            return end_ms
+        return oldest_ms + MINUTE_MS if oldest_ms + MINUTE_MS < end_ms else min(oldest_ms, end_ms)
+
+    async def _ledger_only(self, key_prefix: str, from_ms: int, end_ms: int, missing: str = "") -> Found:
+        return Found(list(await self._ledger.query_usage(key_prefix, from_ms, end_ms)), missing)
+
+
+def _shown(time_ms: int) -> str:
+    return datetime.fromtimestamp(time_ms / 1000, UTC).isoformat(timespec="minutes")
 
 
 @dataclass(frozen=True)
@@ -88,28 +103,3 @@ class UsageRetention:
             except Unavailable as error:
                 log.warning("usage not pruned", error=str(error))
             await self._clock.sleep(PRUNE_S)
-
-
-def _series(rule: Rule, windows: Sequence[UsageWindow], now_ms: int) -> Usage:
-    """Units per rule period of each whole minute from the first use on; a minute without use is 0."""
-    this_minute = now_ms // MINUTE_MS
-    whole = [window for window in windows if window.window_start_ms // MINUTE_MS < this_minute]
-    if not whole:
-        return np.zeros(0)
-    first = min(window.window_start_ms for window in whole) // MINUTE_MS
-    units = np.zeros(this_minute - first)
-    for window in whole:
-        units[window.window_start_ms // MINUTE_MS - first] += window.admitted
-    return units * rule.period_s / 60.0
-
-
-def _capacities(rules: Sequence[Rule], published: Sequence[Rule]) -> dict[str, float]:
-    """Units per second for each owner whose rules all lie under one parent: what that parent admits."""
-    parents: dict[str, set[Rule | None]] = {}
-    for rule in rules:
-        parents.setdefault(rule.owner, set()).add(parent_of(rule, published))
-    return {
-        owner: parent.rate_per_s
-        for owner, found in parents.items()
-        if len(found) == 1 and (parent := next(iter(found))) is not None
-    }

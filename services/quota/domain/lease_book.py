@@ -14,7 +14,7 @@ from services.quota.domain.divider import Claim, divide
 
 MAX_CLIENTS_PER_BUDGET = 10_000  # one process each; more is a leak of client ids
 MAX_LEASES = 200_000  # about 200 MB
-MAX_WEIGHT = 1e6
+MAX_WEIGHT = 100.0  # a client names its own: the others must not starve
 MIN_DEMAND = 0.02  # of the fair share: an idle holder keeps that much, so that its next requests are not refused
 
 

@@ -18,6 +18,8 @@ class RuleState(StrEnum):
     REVOKED = "revoked"
 
 
+ASK_REVOKE = "ask-revoke"  # a step that changes nothing: the first of two persons
+
 NEXT_STATES: dict[RuleState, frozenset[RuleState]] = {
     RuleState.DRAFT: frozenset({RuleState.VALIDATED, RuleState.REVOKED}),
     RuleState.VALIDATED: frozenset({RuleState.APPROVED, RuleState.REVOKED}),
@@ -66,7 +68,7 @@ class RuleVersion:
 
 @dataclass(frozen=True)
 class Step:
-    """Who does what, when and why. `action` is create, validate, approve, publish, revoke or rebuild."""
+    """Who does what, when and why. `action` is create, validate, approve, publish, ask-revoke, revoke or rebuild."""
 
     action: str
     actor: str

@@ -1,6 +1,6 @@
 """Whether a rule makes sense by itself and among the published ones."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from chassis.protection.rule import Rule, matches, violations
@@ -19,13 +19,15 @@ class Violation:
 Check = Callable[[Rule, Sequence[Rule]], Iterable[Violation]]
 
 
-def validate(rule: Rule, published: Sequence[Rule]) -> list[Violation]:
+def unsound(rule: Rule) -> list[Violation]:
+    """What is wrong with the numbers and names of `rule` alone; with any of it, no check can compute."""
+    return [Violation(field, message) for field, message in violations(rule)]
+
+
+def validate(rule: Rule, published: Sequence[Rule], checks: Sequence[Check] = ()) -> list[Violation]:
     """Every violation of `rule`, were it published beside `published`; empty = valid."""
-    broken = [Violation(field, message) for field, message in violations(rule)]
-    if broken:
-        return broken  # the other checks compute with its numbers
     others = [other for other in published if other.key != rule.key]
-    return [violation for check in CHECKS for violation in check(rule, others)]
+    return unsound(rule) or [violation for check in checks or CHECKS.values() for violation in check(rule, others)]
 
 
 def has_owner(rule: Rule, _: Sequence[Rule]) -> Iterable[Violation]:
@@ -50,7 +52,7 @@ def is_not_shadowed(rule: Rule, others: Sequence[Rule]) -> Iterable[Violation]:
             yield Violation("key", f"rule {other.key!r} would have no effect beside this one: revoke it or tighten it")
 
 
-CHECKS: tuple[Check, ...] = (has_owner, fits_parent, is_not_shadowed)
+CHECKS: Mapping[str, Check] = {"owner": has_owner, "parent": fits_parent, "shadowed": is_not_shadowed}
 
 
 def parent_of(rule: Rule, others: Sequence[Rule]) -> Rule | None:
@@ -58,7 +60,7 @@ def parent_of(rule: Rule, others: Sequence[Rule]) -> Rule | None:
     above = [
         other
         for other in others
-        if other.unit == rule.unit
+        if (other.kind, other.unit) == (rule.kind, rule.unit)
         and "*" not in other.levels
         and len(other.levels) < len(rule.levels)
         and rule.levels[: len(other.levels)] == other.levels
@@ -88,5 +90,5 @@ def _overflow(parent: Rule, children: Sequence[Rule]) -> Iterable[Violation]:
 
 def _shadows(glob: Rule, rule: Rule) -> bool:
     is_over_it = "*" in glob.levels and glob.levels != rule.levels and matches(glob.levels, rule.levels)
-    is_enforced = glob.unit == rule.unit and not glob.is_shadow
+    is_enforced = (glob.kind, glob.unit) == (rule.kind, rule.unit) and not glob.is_shadow
     return is_over_it and is_enforced and glob.rate_per_s <= rule.rate_per_s and glob.burst <= rule.burst

@@ -1,4 +1,4 @@
-"""The three gRPC services of the quota room."""
+"""The life of rules, and leases, over gRPC."""
 
 from collections.abc import AsyncIterator
 from typing import Any
@@ -7,19 +7,17 @@ from chassis.clock import Clock
 from chassis.errors import NotFound
 from protos.quota.v1 import quota_pb2 as pb
 from protos.quota.v1 import quota_pb2_grpc as rpc
-from protos.rules import rule_from_proto, usage_to_proto
+from protos.rules import rule_from_proto
 from services.quota.app.leases import LeaseGranting
 from services.quota.app.lifecycle import RuleLifecycle
 from services.quota.app.rule_watch import RuleWatch
-from services.quota.app.usage import Rightsizing, query_usage
 from services.quota.domain.divider import Claim
 from services.quota.domain.lease_book import Lease
 from services.quota.inbound import messages
-from services.quota.ports import RuleLedger, UsageLedger
+from services.quota.ports import RuleLedger
 
 QUOTA_SERVICE = pb.DESCRIPTOR.services_by_name["QuotaService"].full_name
 LEASE_SERVICE = pb.DESCRIPTOR.services_by_name["LeaseService"].full_name
-USAGE_SERVICE = pb.DESCRIPTOR.services_by_name["UsageService"].full_name
 
 Context = Any
 
@@ -94,22 +92,3 @@ class LeaseServicer(rpc.LeaseServiceServicer):
 
     def _answer(self, lease: Lease) -> pb.Lease:
         return messages.lease_to_proto(lease, self._clock.now_ms(), self._duration_ms)
-
-
-class UsageServicer(rpc.UsageServiceServicer):
-    """Used units and what they ask for."""
-
-    def __init__(self, usage: UsageLedger, rightsizing: Rightsizing, clock: Clock) -> None:
-        self._usage, self._rightsizing, self._clock = usage, rightsizing, clock
-
-    async def QueryUsage(self, request: pb.QueryUsageRequest, _context: Context) -> pb.QueryUsageResponse:
-        windows = await query_usage(
-            self._usage, self._clock, request.key_prefix, request.from_time_ms, request.to_time_ms
-        )
-        return pb.QueryUsageResponse(windows=[usage_to_proto(window) for window in windows])
-
-    async def ProposeRightsizing(
-        self, request: pb.ProposeRightsizingRequest, _context: Context
-    ) -> pb.ProposeRightsizingResponse:
-        proposals = await self._rightsizing.propose(request.key_prefix, request.strategy)
-        return pb.ProposeRightsizingResponse(proposals=[messages.proposal_to_proto(p) for p in proposals])

@@ -1,4 +1,4 @@
-"""Puts the capacity of teams into force: manifests in a folder, or a cluster when a kubeconfig is given.
+"""Puts the capacity of teams into force without rules: manifests in a folder, or a cluster when a kubeconfig is given.
 
 `python -m services.quota.offline.capacity capacity.json --out manifests [--kubeconfig FILE [--apply]]`
 
@@ -14,7 +14,9 @@ from pathlib import Path
 from chassis.errors import CorkboardError, Invalid
 from chassis.logs import get_logger
 from services.quota.domain.capacity import CapacityQuota, check_capacity
-from services.quota.outbound.kubernetes_capacity import KubernetesCapacity, manifests, write_manifests
+from services.quota.domain.cluster import differences
+from services.quota.outbound.kubernetes_capacity import KubernetesCapacity
+from services.quota.outbound.kubernetes_manifests import ManifestFolder
 from services.quota.ports import CapacityCluster
 
 log = get_logger(__name__)
@@ -34,15 +36,17 @@ def read_quotas(path: Path) -> list[CapacityQuota]:
 
 
 def apply_to_cluster(quotas: Sequence[CapacityQuota], cluster: CapacityCluster, *, is_applied: bool) -> int:
-    """Dry run of everything first, then drift is told and, with `is_applied`, removed; how many objects differed."""
-    objects = [manifest for quota in quotas for manifest in manifests(quota)]
-    for manifest in objects:
-        cluster.apply(manifest, is_dry_run=True)
-    drifted = [(manifest, drift) for manifest in objects if (drift := cluster.drift(manifest))]
-    for manifest, drift in drifted:
-        log.info("capacity differs", kind=manifest["kind"], object=manifest["metadata"]["name"], drift=dict(drift))
+    """Dry run of everything first, then drift is told and, with `is_applied`, removed; how many quotas differed."""
+    for quota in quotas:
+        cluster.apply(quota, is_dry_run=True)
+    held = {(each.namespace, each.name): each for each in cluster.held()}
+    drifted = [
+        (quota, drift) for quota in quotas if (drift := differences(quota, held.get((quota.namespace, quota.name))))
+    ]
+    for quota, drift in drifted:
+        log.info("capacity differs", namespace=quota.namespace, object=quota.name, drift=drift)
         if is_applied:
-            cluster.apply(manifest, is_dry_run=False)
+            cluster.apply(quota, is_dry_run=False)
     return len(drifted)
 
 
@@ -56,8 +60,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         quotas = read_quotas(options.quotas)
-        for path in write_manifests(quotas, options.out):
-            log.info("manifest written", path=str(path))
+        folder = ManifestFolder(options.out)
+        for quota in quotas:
+            folder.apply(quota, is_dry_run=False)
+            log.info("manifests written", folder=str(options.out), object=quota.name)
         if not options.kubeconfig:
             return 0
         num_drifted = apply_to_cluster(quotas, KubernetesCapacity(options.kubeconfig), is_applied=options.apply)

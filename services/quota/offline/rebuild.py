@@ -78,7 +78,7 @@ def _version(value: bytes) -> RuleVersion:
 
 
 async def _run(config: Config) -> int:
-    ledger = open_ledger(config.ledger_path)
+    ledger = open_ledger(config.ledger_path, config.ledger_url)
     shell = Shell("quota", config, CONTRACTS)
     await ledger.database.open()
     try:

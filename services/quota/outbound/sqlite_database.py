@@ -1,4 +1,4 @@
-"""The one SQLite connection of the ledger: calls run in a thread, one at a time, each in one transaction."""
+"""A ledger in one SQLite file: one connection, one transaction at a time."""
 
 import asyncio
 import sqlite3
@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import TypeVar
 
 from chassis.deadline import Deadline
-from chassis.errors import Unavailable
+from chassis.errors import Conflict, Unavailable
+from services.quota.outbound.sql_database import SqlConnection
 
 T = TypeVar("T")
 
@@ -24,7 +25,7 @@ CREATE TABLE IF NOT EXISTS outbox (key TEXT PRIMARY KEY, ticket INTEGER NOT NULL
 CREATE TABLE IF NOT EXISTS usage_minutes (
     key TEXT NOT NULL, minute_ms INTEGER NOT NULL, service TEXT NOT NULL, zone TEXT NOT NULL,
     admitted REAL NOT NULL, refused REAL NOT NULL, shadow_refused REAL NOT NULL, rule_version INTEGER NOT NULL,
-    PRIMARY KEY (key, minute_ms, service, zone)) WITHOUT ROWID;
+    num_instances INTEGER NOT NULL DEFAULT 1, PRIMARY KEY (key, minute_ms, service, zone)) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS usage_age ON usage_minutes (minute_ms);
 CREATE TABLE IF NOT EXISTS usage_seen (
     key TEXT NOT NULL, service TEXT NOT NULL, instance TEXT NOT NULL, window_start_ms INTEGER NOT NULL,
@@ -38,7 +39,7 @@ INSERT OR IGNORE INTO leadership VALUES (1, '', 0, 0, 0);
 
 
 class SqliteDatabase:
-    """A file in WAL mode, so that a second process may read or take over; `:memory:` for tests."""
+    """SqlDatabase: a file in WAL mode, so that a second process may read or take over."""
 
     def __init__(self, path: str) -> None:
         self.name = "ledger"
@@ -51,7 +52,7 @@ class SqliteDatabase:
         await self.open()
 
     async def open(self) -> None:
-        """Open, and create what is missing. Raises: Unavailable."""
+        """See SqlDatabase."""
         if self._connection is not None:
             return
         try:
@@ -66,11 +67,8 @@ class SqliteDatabase:
             if connection is not None:
                 await asyncio.to_thread(connection.close)
 
-    async def run(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        """`work(connection)` in one transaction that is committed when it returns and undone when it raises.
-
-        Raises: Unavailable when SQLite fails or the ledger is closed; what `work` raises.
-        """
+    async def run(self, work: Callable[[SqlConnection], T]) -> T:
+        """See SqlDatabase."""
         async with self._lock:
             if self._connection is None:
                 raise Unavailable(f"ledger {self._path} is closed")
@@ -80,22 +78,26 @@ class SqliteDatabase:
             except asyncio.CancelledError:
                 await asyncio.wait({running})  # the connection is free only when its thread is done
                 raise
+            except sqlite3.IntegrityError as error:
+                raise Conflict(f"ledger {self._path}: {error}") from error
             except sqlite3.Error as error:
                 raise Unavailable(f"ledger {self._path}: {error}") from error
 
 
 def _open(path: str) -> sqlite3.Connection:
-    if path != ":memory:":
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
     connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=5.0)
     connection.row_factory = sqlite3.Row
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = FULL")
     connection.executescript(SCHEMA)
+    columns = {row["name"] for row in connection.execute("PRAGMA table_info(usage_minutes)")}
+    if "num_instances" not in columns:  # a file of an earlier version
+        connection.execute("ALTER TABLE usage_minutes ADD COLUMN num_instances INTEGER NOT NULL DEFAULT 1")
     return connection
 
 
-def _in_transaction(connection: sqlite3.Connection, work: Callable[[sqlite3.Connection], T]) -> T:
+def _in_transaction(connection: sqlite3.Connection, work: Callable[[SqlConnection], T]) -> T:
     connection.execute("BEGIN IMMEDIATE")
     try:
         result = work(connection)

@@ -1,22 +1,21 @@
 """Rules live by their states, their owners and the ledger; the topic gets what is published, now or later."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 
-from chassis.deadline import Deadline
 from chassis.errors import Conflict, Invalid, NotFound, PermissionDenied, Unavailable
 from chassis.health import Health
+from chassis.metrics import Metrics
 from chassis.protection.rule import Rule
 from chassis.testing import FakeClock
+from services.quota.app.checks import Checks, chosen_checks
 from services.quota.app.dispatcher import Dispatcher
 from services.quota.app.lifecycle import RuleLifecycle
 from services.quota.app.rule_watch import RuleWatch
 from services.quota.domain.authority import Authority
 from services.quota.domain.rule_version import RuleState, RuleVersion
-from services.quota.wiring import Ledger, open_ledger
+from services.quota.wiring import Ledger
 
 KEY = "surface/blender/GetFeed/default"
 
@@ -38,13 +37,14 @@ class World:
     """A life cycle over a real ledger."""
 
     def __init__(self, ledger: Ledger) -> None:
-        clock = FakeClock()
+        self.clock = clock = FakeClock()
         self.ledger, self.dispatch, self.watch = ledger, RecordingDispatch(), RuleWatch(ledger.rules)
         self.dispatcher = Dispatcher(
             (ledger.rules, ledger.rules), self.dispatch, self.watch, Health(), clock, retry_s=1.0
         )
         authority = Authority(frozenset({"root"}), {"feed": frozenset({"ann", "bob"})})
-        self.lifecycle = RuleLifecycle(ledger.rules, self.dispatcher, authority, clock)
+        checks = Checks(chosen_checks("owner,parent,shadowed"), 1.0, Metrics("test"))
+        self.lifecycle = RuleLifecycle(ledger.rules, checks, self.dispatcher, authority, clock)
 
     async def create(
         self, limit: float = 10.0, seen: int = 0, key: str = KEY, actor: str = "ann", **fields: object
@@ -60,11 +60,8 @@ class World:
 
 
 @pytest.fixture
-async def world(tmp_path: Path) -> AsyncIterator[World]:
-    ledger = open_ledger(str(tmp_path / "quota.sqlite"))
-    await ledger.database.open()
-    yield World(ledger)
-    await ledger.database.stop(Deadline.after(1.0))
+def world(ledger: Ledger) -> World:
+    return World(ledger)
 
 
 async def test_whole_life_is_recorded_and_dispatched(world: World) -> None:
@@ -191,3 +188,29 @@ async def test_watcher_begins_with_what_is_in_force_and_sees_changes(world: Worl
         (2, RuleState.PUBLISHED),
         (2, RuleState.REVOKED),
     ]
+
+
+async def test_tier_1_rule_in_force_is_revoked_by_two_persons_or_an_admin(world: World) -> None:
+    await world.publish(await world.create(tier=1))
+    for _ in range(2):
+        with pytest.raises(PermissionDenied, match="your wish is recorded"):
+            await world.lifecycle.revoke(KEY, 1, "ann", "incident")
+    assert await world.ledger.rules.published(KEY) is not None
+    assert (await world.lifecycle.revoke(KEY, 1, "bob", "yes")).state is RuleState.REVOKED
+    steps = [(record.step.action, record.step.actor) for record in await world.ledger.rules.history(KEY)]
+    assert steps[-3:] == [("ask-revoke", "ann"), ("ask-revoke", "ann"), ("revoke", "bob")]
+
+    await world.publish(await world.create(tier=1, seen=1))
+    assert (await world.lifecycle.revoke(KEY, 2, "root", "")).state is RuleState.REVOKED
+
+
+async def test_wish_to_revoke_is_for_one_version_and_one_hour(world: World) -> None:
+    await world.publish(await world.create(tier=1))
+    with pytest.raises(PermissionDenied):
+        await world.lifecycle.revoke(KEY, 1, "ann", "")
+    world.clock.advance(3_601)
+    with pytest.raises(PermissionDenied):
+        await world.lifecycle.revoke(KEY, 1, "bob", "")
+    await world.publish(await world.create(tier=1, seen=1))
+    with pytest.raises(PermissionDenied):
+        await world.lifecycle.revoke(KEY, 2, "ann", "")

@@ -53,11 +53,12 @@ class Running:
         return published
 
 
-def config(folder: Path) -> Config:
+def config(folder: Path, ledger_url: str = "") -> Config:
     return Config(
         grpc_port=0,
         admin_port=0,
         ledger_path=str(folder / "quota.sqlite"),
+        ledger_url=ledger_url,
         state_dir=str(folder / "state"),
         groups="team=ann,bob",
         drain_s=0.2,
@@ -70,15 +71,15 @@ def door_of(service: Service) -> GrpcDoor:
 
 
 @asynccontextmanager
-async def serving(folder: Path, bus: InMemoryBus, clock: FakeClock) -> AsyncIterator[Running]:
-    service = build(config(folder), bus=bus, clock=clock)
+async def serving(folder: Path, bus: InMemoryBus, clock: FakeClock, ledger_url: str = "") -> AsyncIterator[Running]:
+    service = build(config(folder, ledger_url), bus=bus, clock=clock)
     async with service, aio.insecure_channel(door_of(service).address) as channel:
         yield Running(channel, bus, clock)
 
 
 @pytest.fixture
-async def running(tmp_path: Path) -> AsyncIterator[Running]:
-    async with serving(tmp_path, InMemoryBus(), FakeClock()) as started:
+async def running(tmp_path: Path, address: tuple[str, str]) -> AsyncIterator[Running]:
+    async with serving(tmp_path, InMemoryBus(), FakeClock(), address[1]) as started:
         yield started
 
 
@@ -235,18 +236,18 @@ async def test_service_starts_without_kafka(tmp_path: Path, monkeypatch: pytest.
         assert created.rule_version.version == 1
 
 
-async def test_lost_ledger_is_rebuilt_from_the_topic(tmp_path: Path) -> None:
+async def test_lost_ledger_is_rebuilt_from_the_topic(tmp_path: Path, address: tuple[str, str]) -> None:
     bus, clock = InMemoryBus(), FakeClock()
     async with serving(tmp_path / "old", bus, clock) as old:
         await old.publish()
         await old.publish(11.0, seen=1)
         await old.publish(5.0, key="other")
         await old.quota.RevokeRule(pb.RuleRef(key="other", actor="ann"))
-    ledger = open_ledger(str(tmp_path / "new" / "quota.sqlite"))
+    ledger = open_ledger(str(tmp_path / "new" / "quota.sqlite"), address[1])
     await ledger.database.open()
     assert await rebuild(bus, ledger.rules, clock) == 1
     await ledger.database.stop(Deadline.after(1.0))
-    async with serving(tmp_path / "new", bus, clock) as new:
+    async with serving(tmp_path / "new", bus, clock, address[1]) as new:
         found = (await new.quota.GetRule(pb.RuleRef(key=KEY))).rule_version
         assert (found.version, found.rule.limit, found.state) == (2, 11.0, pb.RULE_STATE_PUBLISHED)
         assert (await new.publish(12.0, seen=2)).version == 3

@@ -2,6 +2,7 @@
 
 from typing import Protocol
 
+from chassis.criticality import prioritised
 from services.blender.app.feed_state import FeedState
 
 RESOURCE = "surface/blender/GetFeed"
@@ -24,5 +25,5 @@ class Admit:
         self._admitter = admitter
 
     def __call__(self, state: FeedState) -> FeedState:
-        self._admitter.admit(f"{RESOURCE}/{state.request.tenant}")
+        self._admitter.admit(prioritised(f"{RESOURCE}/{state.request.tenant}"))
         return state

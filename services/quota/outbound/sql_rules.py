@@ -1,27 +1,26 @@
-"""Rules, their audit records and the outbox, in SQLite."""
+"""Rules, their audit records and the outbox."""
 
 import json
-import sqlite3
 from collections.abc import Sequence
 from dataclasses import asdict
 
 from chassis.errors import Conflict
 from chassis.protection.rule import Rule
 from services.quota.domain.rule_version import AuditRecord, RuleState, RuleVersion, Step
-from services.quota.outbound.sqlite_database import SqliteDatabase
+from services.quota.outbound.sql_database import LAST, SqlConnection, SqlDatabase
 
 NEWEST = "SELECT body FROM versions WHERE key = ? ORDER BY version DESC LIMIT 1"
 ALL_NEWEST = (
-    "SELECT body FROM versions v WHERE substr(key, 1, ?) = ? "
+    "SELECT body FROM versions v WHERE key >= ? AND key <= ? "
     "AND version = (SELECT max(version) FROM versions w WHERE w.key = v.key) ORDER BY key"
 )
-ALL_PUBLISHED = "SELECT body FROM versions WHERE substr(key, 1, ?) = ? AND state = 'published' ORDER BY key"
+ALL_PUBLISHED = "SELECT body FROM versions WHERE key >= ? AND key <= ? AND state = 'published' ORDER BY key"
 
 
-class SqliteRules:
+class SqlRules:
     """RuleLedger and RuleOutbox on one database."""
 
-    def __init__(self, database: SqliteDatabase) -> None:
+    def __init__(self, database: SqlDatabase) -> None:
         self._database = database
 
     async def read(self, key: str, version: int = 0) -> RuleVersion | None:
@@ -37,7 +36,7 @@ class SqliteRules:
     async def list_rules(self, key_prefix: str, *, is_published_only: bool) -> Sequence[RuleVersion]:
         """See RuleLedger."""
         query = ALL_PUBLISHED if is_published_only else ALL_NEWEST
-        rows = await self._database.run(lambda c: c.execute(query, (len(key_prefix), key_prefix)).fetchall())
+        rows = await self._database.run(lambda c: c.execute(query, (key_prefix, key_prefix + LAST)).fetchall())
         return [_from_body(row["body"]) for row in rows]
 
     async def history(self, key: str) -> Sequence[AuditRecord]:
@@ -53,10 +52,18 @@ class SqliteRules:
             for row in rows
         ]
 
-    async def write(self, records: Sequence[AuditRecord], *, is_dispatched: bool = False) -> None:
+    async def write(
+        self,
+        records: Sequence[AuditRecord],
+        *,
+        is_dispatched: bool = False,
+        beside: Sequence[RuleVersion] | None = None,
+    ) -> None:
         """See RuleLedger."""
 
-        def work(connection: sqlite3.Connection) -> None:
+        def work(connection: SqlConnection) -> None:
+            if beside is not None:
+                _check_beside(connection, beside)
             for record in records:
                 _write(connection, record)
             if is_dispatched:
@@ -80,7 +87,7 @@ class SqliteRules:
         return _from_body(row["body"]) if row else None
 
 
-def _write(connection: sqlite3.Connection, record: AuditRecord) -> None:
+def _write(connection: SqlConnection, record: AuditRecord) -> None:
     before, after, step = record.before, record.after, record.step
     newest_row = connection.execute(NEWEST, (after.key,)).fetchone()
     newest = _from_body(newest_row["body"]) if newest_row else None
@@ -94,7 +101,7 @@ def _write(connection: sqlite3.Connection, record: AuditRecord) -> None:
     if not is_current:
         current = f"version {newest.version}, {newest.state}" if newest else "nothing"
         raise Conflict(f"rule {after.key!r} was changed by somebody else; now: {current}", field="version")
-    connection.execute(  # not "OR REPLACE": that would silently drop the version that is published already
+    connection.execute(
         "INSERT INTO versions VALUES (?, ?, ?, ?) "
         "ON CONFLICT (key, version) DO UPDATE SET state = excluded.state, body = excluded.body",
         (after.key, after.version, after.state, _body(after)),
@@ -105,9 +112,20 @@ def _write(connection: sqlite3.Connection, record: AuditRecord) -> None:
     )
 
 
-def _enqueue(connection: sqlite3.Connection, keys: set[str]) -> None:
+def _check_beside(connection: SqlConnection, beside: Sequence[RuleVersion]) -> None:
+    rows = connection.execute("SELECT key, version FROM versions WHERE state = 'published'").fetchall()
+    now = {(row["key"], row["version"]) for row in rows}
+    if changed := now ^ {(version.key, version.version) for version in beside}:
+        keys = ", ".join(sorted({key for key, _ in changed})[:3])
+        raise Conflict(f"meanwhile somebody changed what is in force ({keys}): try again", reason="rules_changed")
+
+
+def _enqueue(connection: SqlConnection, keys: set[str]) -> None:
     ticket = connection.execute("SELECT max(id) AS last FROM audit").fetchone()["last"]
-    connection.executemany("INSERT OR REPLACE INTO outbox VALUES (?, ?)", [(key, ticket) for key in sorted(keys)])
+    for key in sorted(keys):
+        connection.execute(
+            "INSERT INTO outbox VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET ticket = excluded.ticket", (key, ticket)
+        )
 
 
 def _body(version: RuleVersion) -> str:

@@ -1,0 +1,1 @@
+"""Thirty real enforcers on a real quota service with a standby, broken on purpose: what they admit keeps the bound."""
