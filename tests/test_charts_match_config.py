@@ -34,6 +34,6 @@ def test_the_service_starts_with_the_settings_of_its_chart(chart: Path) -> None:
     assert all(name.startswith(prefix) for name in environment), "a variable that no Config reads"
     config = load(config_of(chart), prefix, environment)
     assert (config.zone, config.grpc_host) == ("az-c", "0.0.0.0")  # noqa: S104 - pods listen on all addresses
-    assert not config.reflection_enabled
+    assert config.tls_enabled and not config.plaintext_enabled and not config.reflection_enabled
     ports = {port["name"]: port["containerPort"] for port in container["ports"]}
     assert (config.grpc_port, config.admin_port) == (ports["grpc"], ports["admin"])

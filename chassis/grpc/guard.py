@@ -17,6 +17,7 @@ from chassis import tracing
 from chassis.criticality import criticality_of, set_current_criticality
 from chassis.deadline import Deadline, set_current_deadline
 from chassis.errors import CorkboardError, Invalid, Unavailable
+from chassis.grpc.access import AccessTable
 from chassis.grpc.admission import Admitter, ResourceOf, Room
 from chassis.grpc.failures import as_answer
 from chassis.grpc.limits import MethodLimit, ServerLimits
@@ -41,8 +42,10 @@ class Guard:
         admitter: Admitter | None = None,
         resource_of: ResourceOf | None = None,
         shedder: LoadShedder | None = None,
+        access: AccessTable | None = None,
     ) -> None:
         self.shedder = shedder
+        self.access = access
         self.room = Room("server", limits.max_concurrent)
         self.streams: set[asyncio.Task[Any]] = set()
         self.methods: set[str] = set()
@@ -130,6 +133,8 @@ class _GuardedMethod:
         return None
 
     async def _inside(self, raw: bytes, context: Context, answer: Answer, limit_s: float) -> bytes | None:
+        if self._guard.access is not None:
+            self._guard.access.check(self._name, context)
         rooms, shedder = (self._guard.room, self._room), self._guard.shedder
         for room in rooms:
             if room.is_full():  # before the span: refusing must stay cheap under overload

@@ -23,6 +23,7 @@ from chassis.errors import (
     Overloaded,
     OverQuota,
     PermissionDenied,
+    Unauthenticated,
     Unavailable,
 )
 from chassis.reason import reason_of
@@ -48,7 +49,7 @@ _ERROR_BY_CODE: dict[grpc.StatusCode, type[CorkboardError]] = {
     grpc.StatusCode.ALREADY_EXISTS: Conflict,
     grpc.StatusCode.FAILED_PRECONDITION: Conflict,
     grpc.StatusCode.PERMISSION_DENIED: PermissionDenied,
-    grpc.StatusCode.UNAUTHENTICATED: PermissionDenied,
+    grpc.StatusCode.UNAUTHENTICATED: Unauthenticated,
     grpc.StatusCode.RESOURCE_EXHAUSTED: Overloaded,
     grpc.StatusCode.UNAVAILABLE: Unavailable,
     grpc.StatusCode.CANCELLED: Unavailable,  # our own cancellation arrives as CancelledError, so the peer did it

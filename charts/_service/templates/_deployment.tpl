@@ -71,12 +71,12 @@ containers:
     ports:
       - {name: grpc, containerPort: {{ .Values.ports.grpc }}}
       - {name: admin, containerPort: {{ .Values.ports.admin }}}
-    startupProbe:
-      grpc: {port: {{ .Values.ports.grpc }}}
+    startupProbe:  # all probes ask the admin port: the kubelet has no certificate for the other
+      httpGet: {path: /readyz, port: admin}
       periodSeconds: 2
       failureThreshold: {{ div (int .Values.startupSeconds) 2 }}
     readinessProbe:
-      grpc: {port: {{ .Values.ports.grpc }}}
+      httpGet: {path: /readyz, port: admin}
       periodSeconds: 2
       timeoutSeconds: 2
       failureThreshold: 2
@@ -95,6 +95,9 @@ containers:
     volumeMounts:
       - {name: state, mountPath: /var/lib/corkboard}
       - {name: tmp, mountPath: /tmp}
+      {{- if .Values.global.tls.enabled }}
+      - {name: tls, mountPath: /etc/corkboard/tls, readOnly: true}
+      {{- end }}
       {{- if .Values.global.bundlesVolume }}
       - {name: bundles, mountPath: /bundles, readOnly: true}
       {{- end }}
@@ -107,6 +110,9 @@ volumes:
     {{- else }}
     emptyDir: {}
     {{- end }}
+  {{- if .Values.global.tls.enabled }}
+  {{- include "corkboard.tlsVolume" . | nindent 2 }}
+  {{- end }}
   {{- with .Values.global.bundlesVolume }}
   - name: bundles
     {{- toYaml . | nindent 4 }}

@@ -8,7 +8,7 @@ spec:
   clusterIP: None  # clients see every pod and pick for themselves
   selector: {{- include "corkboard.selector" . | nindent 4 }}
   ports:
-    - {name: grpc, port: {{ .Values.ports.grpc }}, targetPort: grpc, appProtocol: kubernetes.io/h2c}
+    - {name: grpc, port: {{ .Values.ports.grpc }}, targetPort: grpc, appProtocol: {{ ternary "https" "kubernetes.io/h2c" .Values.global.tls.enabled }}}
     - {name: admin, port: {{ .Values.ports.admin }}, targetPort: admin}
 {{- end -}}
 
