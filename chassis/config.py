@@ -6,7 +6,7 @@ import os
 import re
 import socket
 from collections.abc import Mapping
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from pydantic import (
     BaseModel,
@@ -54,6 +54,17 @@ class ServiceConfig(BaseModel):
     zone: str = Field("local", description="Availability zone of this process.")
     instance: str = Field("", description="Name of this process; host and pid when empty.")
     kafka_bootstrap: str = Field("127.0.0.1:7092", description="Kafka brokers, comma-separated host:port.")
+    kafka_security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field(
+        "PLAINTEXT", description="How Kafka is spoken to: PLAINTEXT, SSL, SASL_PLAINTEXT or SASL_SSL."
+    )
+    kafka_sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = Field(
+        "SCRAM-SHA-512", description="How a password is proven: PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512."
+    )
+    kafka_sasl_username: str = Field("", description="Name towards Kafka, with SASL.")
+    kafka_password_path: str = Field("", description="File with the password towards Kafka, with SASL.")
+    kafka_ca_path: str = Field("", description="Authorities of the brokers' certificates, PEM.")
+    kafka_cert_path: str = Field("", description="Own certificate towards Kafka, PEM; empty = none is shown.")
+    kafka_key_path: str = Field("", description="Key of that certificate, PEM.")
     group_instance_id: str = Field(
         "",
         description="Static member of consumer groups under this name, which must outlive a restart: back within "

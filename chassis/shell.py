@@ -16,6 +16,7 @@ from chassis.grpc.limits import MethodLimit, ServerLimits
 from chassis.grpc.server import GrpcDoor, Servicer
 from chassis.health import Health
 from chassis.kafka.bus import Bus, KafkaBus, Producer
+from chassis.kafka.security import KafkaSecurity
 from chassis.kafka.topic import Topic
 from chassis.lifecycle import Part, Service
 from chassis.metrics import Metrics
@@ -81,6 +82,7 @@ class Shell:
             health=self.health,
             clock=clock,
             group_instance_id=config.group_instance_id,
+            security=KafkaSecurity.of(config),
         )
         self.producer: Producer = self.bus.producer()
         self.protection = Protection(clock=clock, metrics=self.metrics, is_shadow=config.quota_shadow)

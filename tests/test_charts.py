@@ -5,6 +5,7 @@ import warnings
 import pytest
 import yaml
 
+from protos.callers import OUTSIDE, WORKLOADS, called_by, callers_of
 from tests.charts import CHARTS, SERVICES, UMBRELLA, ZONES, built, helm, of_kind, pods, rendered, run
 
 with warnings.catch_warnings():
@@ -23,6 +24,7 @@ each_zone = pytest.mark.parametrize("zone", ZONES)
 
 
 def test_every_folder_with_a_chart_is_tested() -> None:
+    assert set(SERVICES) == set(WORKLOADS)
     assert {path.parent.name for path in CHARTS.glob("*/Chart.yaml")} == {*SERVICES, UMBRELLA, "_service"}
 
 
@@ -158,12 +160,85 @@ def test_peers_are_called_in_every_zone_with_their_zone() -> None:
 
 
 @each_service
-def test_every_peer_is_a_chart_that_lets_the_caller_in(chart: str) -> None:
+def test_peers_are_those_of_the_call_graph_at_their_ports(chart: str) -> None:
+    peers = yaml.safe_load((CHARTS / chart / "values.yaml").read_text())["peers"].values()
+    assert {peer["app"] for peer in peers} == set(called_by(chart))
+    for peer in peers:
+        assert yaml.safe_load((CHARTS / peer["app"] / "values.yaml").read_text())["ports"]["grpc"] == peer["port"]
+
+
+@each_service
+def test_a_network_policy_lets_in_whom_the_table_has_and_nobody_else(chart: str) -> None:
+    (policy,) = of_kind(rendered(chart), "NetworkPolicy")
+    calls, scrapes = policy["spec"]["ingress"]
+    labels = [next(iter(peer["podSelector"]["matchLabels"].items())) for peer in calls["from"]]
+    known = [
+        ("corkboard.dev/identity" if who in OUTSIDE else "app.kubernetes.io/name", who) for who in callers_of(chart)
+    ]
+    assert labels == [*known, ("corkboard.dev/role", "test")]
+    assert calls["ports"] == [{"port": "grpc"}] and scrapes["ports"] == [{"port": "admin"}]
+    assert scrapes["from"] == [{"namespaceSelector": {}}]
+
+
+@each_service
+def test_a_network_policy_lets_out_only_to_peers_and_servers(chart: str) -> None:
+    settings = ("global.otlpEndpoint=http://tempo:4317", "global.bundlesUri=s3://bundles")
+    (policy,) = of_kind(rendered(chart, "az-a", *settings), "NetworkPolicy")
+    assert policy["spec"]["policyTypes"] == ["Ingress", "Egress"]
+    names, *peers, servers = policy["spec"]["egress"]
+    assert {port["port"] for port in names["ports"]} == {53}
     values = yaml.safe_load((CHARTS / chart / "values.yaml").read_text())
-    for peer in values["peers"].values():
-        called = yaml.safe_load((CHARTS / peer["app"] / "values.yaml").read_text())
-        assert called["ports"]["grpc"] == peer["port"]
-        assert not called["callers"] or chart in called["callers"], f"{peer['app']} does not let {chart} in"
+    reached = {rule["to"][0]["podSelector"]["matchLabels"]["app.kubernetes.io/name"]: rule["ports"] for rule in peers}
+    assert reached == {peer["app"]: [{"port": peer["port"]}] for peer in values["peers"].values()}
+    wanted = {9092, 4317, 443} | ({6379} if values["usesRedis"] else set())
+    assert {port["port"] for port in servers["ports"]} == wanted
+    (open_one,) = of_kind(rendered(chart, "az-a", "global.network.egress=false"), "NetworkPolicy")
+    assert open_one["spec"]["policyTypes"] == ["Ingress"] and "egress" not in open_one["spec"]
+
+
+@pytest.mark.parametrize(
+    ("protocol", "files"),
+    [
+        ("SSL", {"ca": "ca.crt", "cert": "user.crt", "key": "user.key"}),
+        ("SASL_SSL", {"ca": "ca.crt", "password": "password"}),
+        ("SASL_PLAINTEXT", {"password": "password"}),
+        ("PLAINTEXT", {}),
+    ],
+)
+@each_service
+def test_what_kafka_wants_to_see_is_mounted_where_the_settings_say(
+    chart: str, protocol: str, files: dict[str, str]
+) -> None:
+    manifests = rendered(chart, "az-a", f"global.kafka.protocol={protocol}")
+    data = of_kind(manifests, "ConfigMap")[0]["data"]
+    settings = {name.partition("_KAFKA_")[2]: value for name, value in data.items() if "_KAFKA_" in name}
+    paths = {name.removesuffix("_PATH").lower(): value for name, value in settings.items() if name.endswith("_PATH")}
+    assert paths == {name: f"/etc/corkboard/kafka/{file}" for name, file in files.items()}
+    assert settings["SECURITY_PROTOCOL"] == protocol
+    assert settings.get("SASL_USERNAME") == (chart if protocol.startswith("SASL") else None)
+    (pod, _) = pods(manifests)
+    volumes = [volume["projected"]["sources"] for volume in pod["volumes"] if volume["name"] == "kafka"]
+    mounted = {item["path"] for sources in volumes for source in sources for item in source["secret"]["items"]}
+    assert mounted == set(files.values())
+    assert bool(mounted) == any(one["name"] == "kafka" for one in pod["containers"][0]["volumeMounts"])
+
+
+def test_what_redis_wants_to_see_is_mounted_where_the_settings_say() -> None:
+    given = ("redis.secret=store", "global.redis.caSecret=store-ca", "global.redis.username=blender")
+    manifests = rendered("blender", "az-a", *given)
+    data = of_kind(manifests, "ConfigMap")[0]["data"]
+    assert data["BLENDER_REDIS_PASSWORD_PATH"] == "/etc/corkboard/redis/password"
+    assert (data["BLENDER_REDIS_CA_PATH"], data["BLENDER_REDIS_USERNAME"]) == ("/etc/corkboard/redis/ca.crt", "blender")
+    (volume,) = [volume for volume in pods(manifests)[0]["volumes"] if volume["name"] == "redis"]
+    assert [source["secret"]["name"] for source in volume["projected"]["sources"]] == ["store-ca", "store"]
+    assert not [volume for volume in pods(rendered("cg", "az-a", *given))[0]["volumes"] if volume["name"] == "redis"]
+
+
+def test_more_callers_and_more_destinations_can_be_given() -> None:
+    more = ("network.from[0].namespaceSelector.matchLabels.team=web", "network.to[0].ports[0].port=5432")
+    (policy,) = of_kind(rendered("blender", "az-a", *more), "NetworkPolicy")
+    assert policy["spec"]["ingress"][0]["from"][-1] == {"namespaceSelector": {"matchLabels": {"team": "web"}}}
+    assert policy["spec"]["egress"][-1] == {"ports": [{"port": 5432}]}
 
 
 def test_consumers_scale_by_lag_and_never_past_the_partitions() -> None:

@@ -13,6 +13,7 @@ from chassis.kafka.consumer import BatchConsumer
 from chassis.kafka.parking import Parker
 from chassis.kafka.producer import KafkaProducer
 from chassis.kafka.record import Record
+from chassis.kafka.security import PLAINTEXT, KafkaSecurity
 from chassis.kafka.table import KafkaTable
 from chassis.kafka.topic import Topic
 from chassis.metrics import Metrics
@@ -112,8 +113,9 @@ class KafkaBus:
         health: Health,
         clock: Clock = SYSTEM_CLOCK,
         group_instance_id: str = "",
+        security: KafkaSecurity = PLAINTEXT,
     ) -> None:
-        self._connection = Connection(bootstrap, zone, instance, group_instance_id)
+        self._connection = Connection(bootstrap, zone, instance, group_instance_id, security)
         self._metrics = metrics
         self._health = health
         self._clock = clock

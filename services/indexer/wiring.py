@@ -8,9 +8,11 @@ from chassis.clock import SYSTEM_CLOCK, Clock
 from chassis.grpc.limits import MIB, MethodLimit
 from chassis.health import Health
 from chassis.kafka.bus import Bus, KafkaBus
+from chassis.kafka.security import KafkaSecurity
 from chassis.lifecycle import Part, Service
 from chassis.metrics import Metrics
 from chassis.redis.client import RedisClient
+from chassis.redis.security import RedisSecurity
 from chassis.shell import Shell
 from protos import topics
 from protos.contracts import CONTRACTS
@@ -100,6 +102,7 @@ def redis_connection(config: Config) -> tuple[RedisClient, RedisConnection]:
         timeout_s=config.write_timeout_s,
         connect_timeout_s=config.read_timeout_s,
         max_connections=MAX_CONNECTIONS,
+        security=RedisSecurity.of(config),
     )
     limits = {"read_timeout_s": config.read_timeout_s, "write_timeout_s": config.write_timeout_s}
     return client, RedisConnection(client, **limits)
@@ -113,6 +116,7 @@ def kafka_bus(config: Config) -> KafkaBus:
         instance="indexer-offline",
         metrics=Metrics("indexer"),
         health=Health(),
+        security=KafkaSecurity.of(config),
     )
 
 

@@ -24,6 +24,7 @@
 {{- if .Values.usesRedis -}}
 {{- $_ := set $all "redis_url" (replace "{zone}" (include "corkboard.zone" .) .Values.global.redisUrl) -}}
 {{- end -}}
+{{- $all = merge $all (include "corkboard.serverSettings" . | fromYaml) -}}
 {{- range $field, $peer := .Values.peers -}}
 {{- $_ := set $all $field (include "corkboard.target" (list $ $peer)) -}}
 {{- end -}}

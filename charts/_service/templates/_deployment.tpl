@@ -98,6 +98,7 @@ containers:
       {{- if .Values.global.tls.enabled }}
       - {name: tls, mountPath: /etc/corkboard/tls, readOnly: true}
       {{- end }}
+      {{- include "corkboard.serverMounts" . | nindent 6 }}
       {{- if .Values.global.bundlesVolume }}
       - {name: bundles, mountPath: /bundles, readOnly: true}
       {{- end }}
@@ -113,6 +114,7 @@ volumes:
   {{- if .Values.global.tls.enabled }}
   {{- include "corkboard.tlsVolume" . | nindent 2 }}
   {{- end }}
+  {{- include "corkboard.serverVolumes" . | nindent 2 }}
   {{- with .Values.global.bundlesVolume }}
   - name: bundles
     {{- toYaml . | nindent 4 }}

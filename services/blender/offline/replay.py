@@ -20,6 +20,7 @@ from chassis.errors import CorkboardError, Corrupt, NotFound
 from chassis.grpc.client import ChannelPool
 from chassis.health import Health
 from chassis.kafka.bus import Bus, KafkaBus, Record
+from chassis.kafka.security import KafkaSecurity
 from chassis.metrics import Metrics
 from chassis.tasks import Tasks
 from protos.topics import FEEDS_SERVED
@@ -128,6 +129,7 @@ async def _main(arguments: argparse.Namespace) -> dict[str, Any]:
         metrics=Metrics("replay"),
         health=Health(),
         clock=SYSTEM_CLOCK,
+        security=KafkaSecurity.of_environment(),
     )
     pool = ChannelPool(arguments.indexer_target)
     try:
