@@ -28,6 +28,7 @@ from chassis.protection.shedding import LoadShedder
 Context = Any  # grpc.aio.ServicerContext; its generic parameters say nothing here
 Answer = Callable[[Any, Context], Awaitable[bytes | None]]
 _DRAINING = "draining"
+HEADER_OVERHEAD_BYTES = 32
 # A peer that answers is no lost connection: gRPC must not multiply calls to it while its own dependency is away.
 _DO_NOT_RETRY_HERE = ("grpc-retry-pushback-ms", "-1")
 
@@ -49,6 +50,7 @@ class Guard:
         self.room = Room("server", limits.max_concurrent)
         self.streams: set[asyncio.Task[Any]] = set()
         self.methods: set[str] = set()
+        self.max_metadata_bytes = limits.max_metadata_bytes
         self._limits = limits
         self._metrics = metrics
         self._admitter = admitter
@@ -139,7 +141,9 @@ class _GuardedMethod:
         for room in rooms:
             if room.is_full():  # before the span: refusing must stay cheap under overload
                 raise room.refusal()
-        criticality = criticality_of(context.invocation_metadata() or ())
+        metadata = context.invocation_metadata() or ()
+        self._check_size(metadata)
+        criticality = criticality_of(metadata)
         if shedder is not None:
             shedder.check(criticality, self._guard.room.taken)
         set_current_criticality(criticality)
@@ -155,6 +159,16 @@ class _GuardedMethod:
         finally:
             for room in rooms:
                 room.taken -= 1
+
+    def _check_size(self, metadata: Any) -> None:
+        """As HTTP/2 counts it (RFC 9113, section 6.5.2). gRPC itself cuts off what is much larger, uncounted."""
+        size = sum(len(key) + len(value) + HEADER_OVERHEAD_BYTES for key, value in metadata)
+        if size > self._guard.max_metadata_bytes:
+            raise Invalid(
+                f"metadata of {size} bytes, at most {self._guard.max_metadata_bytes} are taken",
+                field="metadata",
+                reason="metadata_too_large",
+            )
 
     async def _within_deadline(self, raw: bytes, context: Context, answer: Answer, limit_s: float) -> bytes | None:
         remaining_s = context.time_remaining()

@@ -33,8 +33,10 @@ RETRY_AFTER_KEY = "retry-after"
 RATE_LIMIT_POLICY_KEY = "ratelimit-policy"
 RATE_LIMIT_KEY = "ratelimit"
 DETAILS_KEY = "grpc-status-details-bin"
-# A message travels twice (as text and inside the details); both fit into 8 kB of metadata with room to spare.
-MAX_MESSAGE_CHARS = 1024
+# A message travels as text, where each byte that is no printable ASCII takes three, and up to twice inside of the
+# details, in base64: 3 + 2 × 4/3 of it, which with the field fits into the 8 kB of metadata that a client takes.
+MAX_MESSAGE_BYTES = 1024
+MAX_FIELD_BYTES = 128
 # Said by a peer that refuses without naming a time: short enough to be useful, long enough not to hammer it.
 DEFAULT_RETRY_AFTER_S = 0.1
 
@@ -72,7 +74,7 @@ class RpcStatus:
 def to_status(error: CorkboardError, *, info: dict[str, str] | None = None) -> RpcStatus:
     """The status of `error`; `info` is added to the ErrorInfo metadata."""
     code = grpc.StatusCode[error.status]
-    message = error.message[:MAX_MESSAGE_CHARS]
+    message = _cut(error.message, MAX_MESSAGE_BYTES)
     rich = status_pb2.Status(code=code.value[0], message=message)
     for detail in _details(error, info or {}):
         rich.details.add().Pack(detail)
@@ -100,6 +102,10 @@ def from_rpc_error(error: aio.AioRpcError, *, peer: str = "") -> CorkboardError:
     return result
 
 
+def _cut(text: str, max_bytes: int) -> str:
+    return text.encode(errors="replace")[:max_bytes].decode(errors="ignore")
+
+
 def _rate_limit(error: OverQuota) -> list[tuple[str, str | bytes]]:
     """The fields of the IETF draft "RateLimit header fields for HTTP": policy, and what is left of it."""
     name = quote(error.field, safe="/*:._-")  # metadata is ASCII
@@ -111,11 +117,12 @@ def _rate_limit(error: OverQuota) -> list[tuple[str, str | bytes]]:
 
 
 def _details(error: CorkboardError, info: dict[str, str]) -> Iterable[Message]:
-    metadata = {**info, **({"field": error.field} if error.field else {})}
+    field = _cut(error.field, MAX_FIELD_BYTES)
+    metadata = {**info, **({"field": field} if field else {})}
     yield error_details_pb2.ErrorInfo(reason=reason_of(error), domain=DOMAIN, metadata=metadata)
     if error.field and isinstance(error, Invalid):
         violation = error_details_pb2.BadRequest.FieldViolation(
-            field=error.field, description=error.message[:MAX_MESSAGE_CHARS]
+            field=field, description=_cut(error.message, MAX_MESSAGE_BYTES)
         )
         yield error_details_pb2.BadRequest(field_violations=[violation])
     if error.retry_after_s is not None:
