@@ -73,6 +73,9 @@ class ServiceConfig(BaseModel):
     otlp_endpoint: str = Field("", description="OTLP/gRPC receiver of traces; empty = traces are not exported.")
     trace_sample_ratio: float = Field(1.0, ge=0, le=1, description="Share of traces that are recorded.")
     log_level: str = Field("info", pattern="^(debug|info|warning|error)$", description="debug, info, warning or error.")
+    log_secret: str = Field(
+        "", description="Users are logged by pseudonyms made with it, the same in every process; empty = random ones."
+    )
     reflection_enabled: bool = Field(True, description="Whether gRPC reflection answers.")
     drain_s: float = Field(5.0, ge=0, description="Seconds that running calls get to finish at stop.")
     bundles_uri: str = Field(".corkboard/bundles", description="Where bundles are, as an fsspec URI.")

@@ -38,11 +38,6 @@ def claimed_port_base() -> Iterator[int]:
 @pytest.fixture(scope="session")
 def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     """Seven services on a real Kafka and a real Valkey, a seeded world, released models."""
-    import os
-
-    if os.environ.get("DEVHOUSE"):
-        yield House(Path(os.environ["DEVHOUSE"]), 31500)
-        return
     with claimed_port_base() as port_base:
         house = House(Path(tmp_path_factory.mktemp("house")), port_base)
         house.up()

@@ -36,12 +36,13 @@ class Parker:
         """Raises: Unavailable when Kafka does not take it; then the record must be tried again."""
         topic = self._topic_by_name[record.topic]
         headers = parked_headers(record, error, self._where, attempt)
+        value = b"" if record.value is None and record.key is None else record.value  # a record cannot be of nothing
         try:
-            await self._producer.send(topic.parked, record.value, key=record.key, headers=headers)
+            await self._producer.send(topic.parked, value, key=record.key, headers=headers)
         except Invalid:  # with what is said about it, it is larger than a record may be
-            left_out = {"parked-left-out": f"value of {len(record.value or b'')} bytes"}
             told = {name: text for name, text in headers.items() if name.startswith("parked-")}
-            await self._producer.send(topic.parked, None, headers=told | left_out)
+            told["parked-left-out"] = f"value of {len(record.value or b'')} bytes"
+            await self._producer.send(topic.parked, b"", headers=told)
         self._parked.labels(topic.name, getattr(error, "reason", "") or type(error).__name__).inc()
 
 

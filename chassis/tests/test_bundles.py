@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -182,7 +183,7 @@ def test_missing_bundle_is_not_found(store: BundleStore, tmp_path: Path) -> None
     ids=str,
 )
 def test_an_announcement_cannot_make_a_process_read_from_elsewhere(
-    store: BundleStore, tmp_path: Path, change: dict[str, str]
+    store: BundleStore, tmp_path: Path, change: dict[str, Any]
 ) -> None:
     """With what lies there having the right bytes."""
     release = store.write("ranker", "v1", FILES)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from chassis.deadline import Deadline
@@ -67,6 +68,32 @@ async def test_a_record_refused_by_the_broker_stops_no_later_one(bus: KafkaBus, 
         await producer.send(topic, b"b")
     async with running(bus.table("t", topic, found.append)):
         assert [record.value for record in found] == [b"a", b"b"]
+
+
+async def test_poison_of_nothing_and_poison_as_large_as_a_record_are_parked(bus: KafkaBus, kafka: KafkaServer) -> None:
+    topic = await make_topic(bus)
+    largest = os.urandom((8 << 20) - 200)  # with what parking says of it, it is too large
+    sender = AIOKafkaProducer(bootstrap_servers=kafka.address, max_request_size=16 << 20)
+    await sender.start()
+    for key, value in ((None, None), (None, largest), (b"k", b"good")):
+        batch = sender.create_batch()
+        batch.append(timestamp=None, key=key, value=value)
+        batch.close()
+        await (await sender.send_batch(batch, topic.name, partition=0))
+    await sender.stop()
+    good, parked = list[Record](), list[Record]()
+
+    async def handle(records: Sequence[Record]) -> None:
+        if any(record.value != b"good" for record in records):
+            raise Invalid("poison")
+        good.extend(records)
+
+    async with running(bus.consumer("reader", [topic], unique("group"), handle)):
+        await eventually(lambda: len(good) == 1, WITHIN_S)
+    async with running(bus.table("parked", topic.parked, parked.append)):
+        assert [record.value for record in parked] == [b"", b""]
+    assert parked[1].headers["parked-left-out"] == f"value of {len(largest)} bytes"
+    assert [record.headers["parked-from"] for record in parked] == [f"{topic.name}/0/0", f"{topic.name}/0/1"]
 
 
 async def test_a_send_without_kafka_ends_in_time(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -136,16 +136,21 @@ def _new_rule(key: str) -> quota_pb2.Rule:
     return quota_pb2.Rule(key=key, limit=1e6, period_s=1.0, unit="requests", owner=ACTOR, tier=3)
 
 
-async def _lease(session: Session) -> quota_pb2.Lease:
-    """Of a global rule that nobody else is under."""
-    key, stub = f"hostile/lease-{uuid.uuid4().hex[:8]}", quota_pb2_grpc.QuotaServiceStub
-    rule = _new_rule(key)
-    rule.is_global, rule.safe_share = True, 0.5
+async def use_rule(session: Session, key: str, *, is_global: bool = False) -> None:
+    """Bring a rule into force that refuses nobody."""
+    rule, stub = _new_rule(key), quota_pb2_grpc.QuotaServiceStub
+    rule.is_global, rule.safe_share = is_global, 0.5
     await session.call("quota", stub, "CreateRule", quota_pb2.CreateRuleRequest(rule=rule, actor=ACTOR, why="a test"))
     ref = quota_pb2.RuleRef(key=key, actor=ACTOR, why="a test")
     await session.call("quota", stub, "ValidateRule", ref)
     await session.call("quota", stub, "ApproveRule", quota_pb2.ApproveRuleRequest(ref=ref))
     await session.call("quota", stub, "PublishRule", ref)
+
+
+async def _lease(session: Session) -> quota_pb2.Lease:
+    """Of a global rule that nobody else is under."""
+    key = f"hostile/lease-{uuid.uuid4().hex[:8]}"
+    await use_rule(session, key, is_global=True)
     asked = quota_pb2.AcquireRequest(key=key, client_id="hostile", demand=1.0)
     lease: quota_pb2.Lease = await session.call("quota", quota_pb2_grpc.LeaseServiceStub, "Acquire", asked)
     return lease

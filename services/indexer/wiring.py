@@ -183,6 +183,7 @@ def _lake(shell: Shell, config: Config, lake: Lake) -> list[Part]:
         consumer.handle,
         max_records=MAX_RECORDS,
         start_offsets=consumer.start_offsets,
+        check=consumer.check,
     )
     return [writer, *_upkeep(shell, config, lake, writer), consuming, LakeDrain(writer)]
 
