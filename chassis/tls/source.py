@@ -1,8 +1,12 @@
 """The certificates of a process as a part: whoever uses them gets the newest, without a restart."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Self
 
+from pydantic import BaseModel, ConfigDict, Field
+
+from chassis.config import load
 from chassis.deadline import Deadline
 from chassis.errors import Invalid
 from chassis.logs import get_logger
@@ -11,6 +15,17 @@ from chassis.tls.certificates import CertificatePaths, Certificates, read_certif
 
 # Kubernetes takes about a minute to bring a new secret into a pod; looking at three small files costs nothing.
 LOOK_EVERY_S = 5.0
+
+
+class JobCertificates(BaseModel):
+    """What a job may be told; PEM files, as a service's `tls_*_path`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    cert_path: str = Field("", description="Own certificate chain.")
+    key_path: str = Field("", description="Key of the own certificate.")
+    ca_path: str = Field("", description="Authorities of the services.")
+
 
 Listener = Callable[[], Awaitable[None]]
 
@@ -35,6 +50,13 @@ class CertificateSource:
         expiry.set_function(lambda: self.current.expires_at_s)
         self._last_problem = ""
         self._log = get_logger(self.name)
+
+    @classmethod
+    def of_environment(cls, metrics: Metrics, environ: Mapping[str, str] | None = None) -> Self | None:
+        """From `CORKBOARD_TLS_*`, for a job that has no Config; None when nothing is said. Raises: Invalid."""
+        given = load(JobCertificates, "CORKBOARD_TLS_", environ)
+        paths = CertificatePaths(given.cert_path, given.key_path, given.ca_path)
+        return cls(paths, metrics) if any((paths.chain, paths.key, paths.authorities)) else None
 
     def follow(self, listener: Listener) -> None:
         """Call `listener` after each change; it runs as a task of its own and may take its time."""
