@@ -1,7 +1,7 @@
 """The one tree of errors: each class has one gRPC status name and one verdict for a stream."""
 
 from enum import Enum
-from typing import ClassVar
+from typing import Any, ClassVar
 
 
 class Verdict(Enum):
@@ -63,6 +63,15 @@ class PermissionDenied(CorkboardError):
 
     status = "PERMISSION_DENIED"
     verdict = Verdict.PARK
+
+
+class CallerRefused(PermissionDenied):
+    """Nobody of that identity may do this, whatever they ask for: the fault is in a table or a release, not in the input."""
+
+    verdict = Verdict.RETRY
+
+    def __init__(self, message: str, *, field: str = "caller", reason: str = "caller_refused", **rest: Any) -> None:
+        super().__init__(message, field=field, reason=reason, **rest)
 
 
 class Overloaded(CorkboardError):

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from chassis.errors import Invalid, PermissionDenied, Unauthenticated
+from chassis.errors import CallerRefused, Invalid, Unauthenticated
 from chassis.logs import get_logger
 from chassis.metrics import Metrics
 
@@ -47,7 +47,7 @@ class AccessTable:
     def check(self, method: str, context: Any) -> None:
         """Let the caller of `package.Service/Method` pass.
 
-        Raises: Unauthenticated when its certificate names no workload; PermissionDenied when the table lacks it.
+        Raises: Unauthenticated when its certificate names no workload; CallerRefused when the table lacks it.
         """
         found = context.auth_context().get(SPIFFE_ID)
         if not found:
@@ -56,10 +56,10 @@ class AccessTable:
                 f"the certificate of the caller of {method} has no SPIFFE ID: it needs exactly one URI among its names",
                 reason="no_identity",
             )
-        caller = self._identities.name_of(found[0].decode())
+        caller = self._identities.name_of(found[0].decode(errors="replace"))
         if caller not in self._callers.get(method, ()):
             self._refuse(method, caller)
-            raise PermissionDenied(f"{caller} may not call {method}", field="caller", reason="caller_not_allowed")
+            raise CallerRefused(f"{caller} may not call {method}")
 
     def _refuse(self, method: str, caller: str) -> None:
         caller = self._metrics.bounded(caller, label="caller")

@@ -14,6 +14,7 @@ from google.rpc import error_details_pb2, status_pb2
 from grpc import aio
 
 from chassis.errors import (
+    CallerRefused,
     Conflict,
     CorkboardError,
     Corrupt,
@@ -29,6 +30,7 @@ from chassis.errors import (
 from chassis.reason import reason_of
 
 DOMAIN = "corkboard"
+CALLER_REFUSED = CallerRefused("").reason
 RETRY_AFTER_KEY = "retry-after"
 RATE_LIMIT_POLICY_KEY = "ratelimit-policy"
 RATE_LIMIT_KEY = "ratelimit"
@@ -91,6 +93,8 @@ def from_rpc_error(error: aio.AioRpcError, *, peer: str = "") -> CorkboardError:
     message = error.details() or error.code().name.lower()
     details = _Details.of(error.trailing_metadata() or ())
     error_type = _error_type(error.code(), message)
+    if error_type is PermissionDenied and details.reason == CALLER_REFUSED:
+        error_type = CallerRefused
     result = error_type(
         f"{peer}: {message}" if peer else message,
         field=details.field,

@@ -13,7 +13,7 @@ import pytest
 from grpc import aio
 
 from chassis.config import ServiceConfig
-from chassis.errors import Invalid, PermissionDenied, Unauthenticated, Unavailable
+from chassis.errors import Invalid, PermissionDenied, Unauthenticated, Unavailable, Verdict
 from chassis.grpc import probe
 from chassis.grpc.access import AccessTable, Identities, parse_aliases
 from chassis.grpc.client import ChannelPool
@@ -96,7 +96,8 @@ async def test_a_caller_outside_of_the_table_is_denied_by_name_and_counted(world
         with pytest.raises(PermissionDenied) as caught:
             await world.call(door, spiffe_id)
         assert caught.value.message == f"quota: {caller} may not call {GET_RULE}"
-        assert (caught.value.field, caught.value.reason) == ("caller", "caller_not_allowed")
+        assert (caught.value.field, caught.value.reason) == ("caller", "caller_refused")
+        assert caught.value.verdict is Verdict.RETRY, "a record is not to be parked for a wrong table"
         assert counted(world.metrics, "grpc_server_refused_callers_total", method=GET_RULE, caller=caller) == 1
         assert await world.call(door, BLENDER) == "a/b"
 
