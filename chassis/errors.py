@@ -66,7 +66,7 @@ class PermissionDenied(CorkboardError):
 
 
 class CallerRefused(PermissionDenied):
-    """Nobody of that identity may do this, whatever they ask for: the fault is in a table or a release, not in the input."""
+    """Nobody of that identity may do this, whatever they ask for: a table or a release is at fault, not the input."""
 
     verdict = Verdict.RETRY
 
