@@ -6,14 +6,14 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check lint types imports e2e e2e-cluster chaos bench protos docs image isolation clean
+.PHONY: help install demo test check lint types imports e2e e2e-cluster chaos bench protos docs lock sbom image isolation clean
 
 help: ## list the targets
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
 install: $(STAMP) ## make the environment in .venv
 
-$(STAMP): pyproject.toml constraints.txt
+$(STAMP): pyproject.toml constraints.txt requirements.lock
 	@scripts/install $(PYTHON)
 	@touch $@
 
@@ -54,6 +54,12 @@ protos: $(STAMP) ## regenerate the committed stubs
 
 docs: $(STAMP) ## regenerate the tables in READMEs
 	$(BIN)/python scripts/readme_tables.py
+
+lock: ## write requirements.lock anew, with hashes (needs uv: pip install uv)
+	scripts/lock
+
+sbom: $(STAMP) ## the bill of materials of .venv as CycloneDX JSON in build/sbom.json
+	scripts/sbom $(PYTHON)
 
 image: ## build one service's image: make image SERVICE=ingest
 	docker build -f services/$(SERVICE)/Dockerfile -t corkboard-$(SERVICE):$$(git rev-parse --short HEAD) .

@@ -1,13 +1,22 @@
 """Settings: read once from the environment, checked, frozen."""
 
 import difflib
+import ipaddress
 import os
 import re
 import socket
 from collections.abc import Mapping
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from chassis.errors import Invalid
 
@@ -27,9 +36,35 @@ class ServiceConfig(BaseModel):
     grpc_port: int = Field(0, ge=0, le=65535, description="Port that gRPC listens on; 0 = any free one.")
     admin_host: str = Field("127.0.0.1", description="Address of the admin port.")
     admin_port: int = Field(0, ge=0, le=65535, description="Port of health, metrics and settings; 0 = any free one.")
+    tls_enabled: bool = Field(False, description="Whether gRPC is TLS with certificates on both sides (mTLS).")
+    tls_cert_path: str = Field("", description="Own certificate chain, PEM; looked at again every 5 s.")
+    tls_key_path: str = Field("", description="Key of the own certificate, PEM.")
+    tls_ca_path: str = Field("", description="Authorities that peers' certificates must come from, PEM.")
+    tls_identity_prefix: str = Field(
+        "spiffe://corkboard/ns/default/sa/",
+        pattern="^spiffe://.+/$",
+        description="SPIFFE ID of a caller up to its name in protos/callers.py.",
+    )
+    tls_aliases: str = Field(
+        "", description="Callers with other SPIFFE IDs: name=spiffe://…,name=spiffe://…, names of protos/callers.py."
+    )
+    plaintext_enabled: bool = Field(
+        False, description="Whether gRPC may be plaintext, for every caller, on an address beyond loopback."
+    )
     zone: str = Field("local", description="Availability zone of this process.")
     instance: str = Field("", description="Name of this process; host and pid when empty.")
     kafka_bootstrap: str = Field("127.0.0.1:7092", description="Kafka brokers, comma-separated host:port.")
+    kafka_security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field(
+        "PLAINTEXT", description="How Kafka is spoken to: PLAINTEXT, SSL, SASL_PLAINTEXT or SASL_SSL."
+    )
+    kafka_sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = Field(
+        "SCRAM-SHA-512", description="How a password is proven: PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512."
+    )
+    kafka_sasl_username: str = Field("", description="Name towards Kafka, with SASL.")
+    kafka_password_path: str = Field("", description="File with the password towards Kafka, with SASL.")
+    kafka_ca_path: str = Field("", description="Authorities of the brokers' certificates, PEM.")
+    kafka_cert_path: str = Field("", description="Own certificate towards Kafka, PEM; empty = none is shown.")
+    kafka_key_path: str = Field("", description="Key of that certificate, PEM.")
     group_instance_id: str = Field(
         "",
         description="Static member of consumer groups under this name, which must outlive a restart: back within "
@@ -38,6 +73,9 @@ class ServiceConfig(BaseModel):
     otlp_endpoint: str = Field("", description="OTLP/gRPC receiver of traces; empty = traces are not exported.")
     trace_sample_ratio: float = Field(1.0, ge=0, le=1, description="Share of traces that are recorded.")
     log_level: str = Field("info", pattern="^(debug|info|warning|error)$", description="debug, info, warning or error.")
+    log_secret: str = Field(
+        "", description="Users are logged by pseudonyms made with it, the same in every process; empty = random ones."
+    )
     reflection_enabled: bool = Field(True, description="Whether gRPC reflection answers.")
     drain_s: float = Field(5.0, ge=0, description="Seconds that running calls get to finish at stop.")
     bundles_uri: str = Field(".corkboard/bundles", description="Where bundles are, as an fsspec URI.")
@@ -57,12 +95,33 @@ class ServiceConfig(BaseModel):
     )
     quota_shadow: bool = Field(False, description="Whether every quota rule only counts what it would refuse.")
 
+    @field_validator("tls_cert_path", "tls_key_path", "tls_ca_path")
+    @classmethod
+    def _given_with_tls(cls, value: str, info: ValidationInfo) -> str:
+        if info.data.get("tls_enabled") and not value:
+            raise ValueError("is needed while tls_enabled is true")
+        return value
+
+    @field_validator("plaintext_enabled")
+    @classmethod
+    def _asked_for(cls, value: bool, info: ValidationInfo) -> bool:
+        if not (value or info.data.get("tls_enabled") or _is_loopback(info.data.get("grpc_host", ""))):
+            raise ValueError("gRPC beyond loopback needs tls_enabled, or plaintext_enabled if that is really meant")
+        return value
+
     @model_validator(mode="before")
     @classmethod
     def _named(cls, values: Any) -> Any:
         if isinstance(values, dict) and not values.get("instance"):
             return values | {"instance": f"{socket.gethostname()}-{os.getpid()}"}
         return values
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 C = TypeVar("C", bound=BaseModel)

@@ -1,7 +1,7 @@
 """The one tree of errors: each class has one gRPC status name and one verdict for a stream."""
 
 from enum import Enum
-from typing import ClassVar
+from typing import Any, ClassVar
 
 
 class Verdict(Enum):
@@ -51,11 +51,27 @@ class Conflict(CorkboardError):
     verdict = Verdict.RETRY
 
 
+class Unauthenticated(CorkboardError):
+    """It cannot be told who the caller is."""
+
+    status = "UNAUTHENTICATED"
+    verdict = Verdict.RETRY  # a certificate is wrong, not the record
+
+
 class PermissionDenied(CorkboardError):
     """The caller may not do this."""
 
     status = "PERMISSION_DENIED"
     verdict = Verdict.PARK
+
+
+class CallerRefused(PermissionDenied):
+    """Nobody of that identity may do this, whatever they ask for: a table or a release is at fault, not the input."""
+
+    verdict = Verdict.RETRY
+
+    def __init__(self, message: str, *, field: str = "caller", reason: str = "caller_refused", **rest: Any) -> None:
+        super().__init__(message, field=field, reason=reason, **rest)
 
 
 class Overloaded(CorkboardError):

@@ -152,7 +152,7 @@ def run(name: str, config_type: type[C], build: Callable[[C], Service]) -> int:
     log = logs.get_logger("lifecycle")
     try:
         config = settings.load(config_type, f"{name.upper()}_")
-        logs.configure(config.log_level, name, config.zone)
+        logs.configure(config.log_level, name, config.zone, secret=config.log_secret)
         log.info("starting", settings=settings.redacted(config))
         service = build(config)
     except CorkboardError as error:

@@ -2,24 +2,27 @@
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from chassis.admin import AdminServer
 from chassis.bundles import BundleWatcher
 from chassis.clock import SYSTEM_CLOCK, Clock
 from chassis.config import ServiceConfig, redacted
 from chassis.deadline import Deadline
+from chassis.grpc.access import AccessTable, Callers, Identities, parse_aliases
 from chassis.grpc.admission import ResourceOf
 from chassis.grpc.client import ChannelPool
 from chassis.grpc.limits import MethodLimit, ServerLimits
 from chassis.grpc.server import GrpcDoor, Servicer
 from chassis.health import Health
 from chassis.kafka.bus import Bus, KafkaBus, Producer
+from chassis.kafka.security import KafkaSecurity
 from chassis.kafka.topic import Topic
 from chassis.lifecycle import Part, Service
 from chassis.metrics import Metrics
 from chassis.protection import LeaseKeeper, LeaseSource, Protection, Rule, RuleFeed, UsageReporter, UsageWindow
 from chassis.protection.shedding import SheddingLimits
+from chassis.tls import CertificatePaths, CertificateSource
 from chassis.tracing import Tracing
 
 
@@ -32,6 +35,7 @@ class Contracts:
     usage_topic: Topic
     encode_usage: Callable[[UsageWindow], bytes]
     lease_source: Callable[[Sequence[ChannelPool], str], LeaseSource] | None = None  # of (quota processes, client id)
+    callers: Callers = field(default_factory=dict)  # asked while mTLS is on
 
 
 class Peers:
@@ -78,17 +82,25 @@ class Shell:
             health=self.health,
             clock=clock,
             group_instance_id=config.group_instance_id,
+            security=KafkaSecurity.of(config),
         )
         self.producer: Producer = self.bus.producer()
         self.protection = Protection(clock=clock, metrics=self.metrics, is_shadow=config.quota_shadow)
         self._contracts = contracts
         self._peers = Peers()
+        self._certificates = self._read_certificates()
 
     def channel(self, target: str) -> ChannelPool:
         """The pool of channels to a peer; the same target gives the same pool."""
         pools = self._peers.pools
         if target not in pools:
-            pools[target] = ChannelPool(target, zone=self.config.zone, metrics=self.metrics, clock=self.clock)
+            pools[target] = ChannelPool(
+                target,
+                zone=self.config.zone,
+                metrics=self.metrics,
+                clock=self.clock,
+                certificates=self._certificates,
+            )
         return pools[target]
 
     def grpc_door(
@@ -109,7 +121,24 @@ class Shell:
             admitter=self.protection,
             resource_of=resource_of,
             shedding=self._shedding(),
+            certificates=self._certificates,
+            access=self._access(),
         )
+
+    def _read_certificates(self) -> CertificateSource | None:
+        config = self.config
+        if not config.tls_enabled:
+            return None
+        paths = CertificatePaths(config.tls_cert_path, config.tls_key_path, config.tls_ca_path)
+        return CertificateSource(paths, self.metrics)
+
+    def _access(self) -> AccessTable | None:
+        """Without mTLS nobody knows who calls: there is nothing to look up."""
+        config = self.config
+        if self._certificates is None:
+            return None
+        identities = Identities(config.tls_identity_prefix, parse_aliases(config.tls_aliases))
+        return AccessTable(self._contracts.callers, identities, self.metrics)
 
     def _shedding(self) -> SheddingLimits:
         config = self.config
@@ -122,7 +151,8 @@ class Shell:
 
     def service(self, *, parts: Sequence[Part], doors: Sequence[Part]) -> Service:
         """The whole service, common parts around its own."""
-        common: list[Part] = [self._tracing(), self._admin(parts), self.producer, self._peers]
+        certificates = [self._certificates] if self._certificates is not None else []
+        common: list[Part] = [self._tracing(), self._admin(parts), *certificates, self.producer, self._peers]
         return Service(
             self.name,
             parts=[*common, *self._quota(), *parts],

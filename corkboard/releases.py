@@ -12,6 +12,7 @@ from chassis.clock import SYSTEM_CLOCK
 from chassis.deadline import Deadline
 from chassis.health import Health
 from chassis.kafka.bus import Bus, KafkaBus, Record
+from chassis.kafka.security import KafkaSecurity
 from chassis.kafka.topic import Topic
 from chassis.metrics import Metrics
 from protos.releases import decode_release, encode_release
@@ -24,7 +25,13 @@ STOP_S = 3.0
 async def bus(kafka: str) -> AsyncIterator[Bus]:
     """A Kafka bus for one command."""
     yield KafkaBus(
-        kafka, zone="", instance="corkboard-cli", metrics=Metrics("cli"), health=Health(), clock=SYSTEM_CLOCK
+        kafka,
+        zone="",
+        instance="corkboard-cli",
+        metrics=Metrics("cli"),
+        health=Health(),
+        clock=SYSTEM_CLOCK,
+        security=KafkaSecurity.of_environment(),
     )
 
 

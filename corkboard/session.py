@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TypeVar
 
 import grpc
@@ -12,6 +13,8 @@ from chassis import tracing
 from chassis.deadline import Deadline
 from chassis.errors import Unavailable
 from chassis.grpc.status import from_rpc_error
+from chassis.tls import read_certificates
+from corkboard.local.certificates import identity_for, paths_of
 from corkboard.local.home import Home
 from corkboard.local.ports import Ports
 from corkboard.local.run_file import RunFile
@@ -27,6 +30,7 @@ class Endpoints:
 
     ports: Ports
     zone_index: int = 0
+    certificates: Path | None = None  # of everybody, while mTLS is on
 
     @classmethod
     def of_running(cls, home: Home, zone: str = "") -> "Endpoints":
@@ -39,7 +43,8 @@ class Endpoints:
             raise Unavailable("Corkboard is not running here; start it with: corkboard up")
         if zone and zone not in run.zones:
             raise Unavailable(f"there is no zone {zone!r}; there are: {', '.join(run.zones)}")
-        return cls(Ports(run.port_base), run.zones.index(zone) if zone else 0)
+        certificates = home.certificates if home.certificates.exists() else None
+        return cls(Ports(run.port_base), run.zones.index(zone) if zone else 0, certificates)
 
     @classmethod
     def zones(cls, home: Home) -> tuple[str, ...]:
@@ -66,7 +71,7 @@ class Session:
 
     def __init__(self, endpoints: Endpoints) -> None:
         self.endpoints = endpoints
-        self._channels: dict[str, grpc.aio.Channel] = {}
+        self._channels: dict[tuple[str, str], grpc.aio.Channel] = {}
 
     async def call(
         self, service: str, stub: Callable[..., Any], method: str, request: Any, timeout_s: float = 10.0
@@ -75,7 +80,8 @@ class Session:
 
         Raises: the chassis error that the status stands for.
         """
-        bound = getattr(stub(self._channel(service)), method)
+        who = identity_for(stub, method) if self.endpoints.certificates else ""
+        bound = getattr(stub(self._channel(service, who)), method)
         with tracing.span(f"{service} {method}", kind="client"):
             metadata = tuple(tracing.inject_headers().items())
             try:
@@ -88,7 +94,8 @@ class Session:
 
         Raises: the chassis error that the status stands for.
         """
-        answers = getattr(stub(self._channel(service)), method)(request)
+        who = identity_for(stub, method) if self.endpoints.certificates else ""
+        answers = getattr(stub(self._channel(service, who)), method)(request)
         try:
             async for answer in answers:
                 yield answer
@@ -97,11 +104,18 @@ class Session:
         finally:
             answers.cancel()
 
-    def _channel(self, service: str) -> grpc.aio.Channel:
-        if service not in self._channels:
+    def _channel(self, service: str, who: str) -> grpc.aio.Channel:
+        if (service, who) not in self._channels:
             options = [("grpc.max_receive_message_length", MAX_MESSAGE_BYTES), ("grpc.enable_retries", 0)]
-            self._channels[service] = grpc.aio.insecure_channel(self.endpoints.address(service), options)
-        return self._channels[service]
+            self._channels[service, who] = self._open(self.endpoints.address(service), who, options)
+        return self._channels[service, who]
+
+    def _open(self, address: str, who: str, options: list[tuple[str, int]]) -> grpc.aio.Channel:
+        if self.endpoints.certificates is None:
+            return grpc.aio.insecure_channel(address, options)
+        found = read_certificates(paths_of(self.endpoints.certificates, who))
+        credentials = grpc.ssl_channel_credentials(found.authorities_pem, found.key_pem, found.chain_pem)
+        return grpc.aio.secure_channel(address, credentials, options)
 
     async def close(self) -> None:
         for channel in self._channels.values():

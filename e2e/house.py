@@ -32,8 +32,8 @@ class House:
         self.port_base = port_base
         self.last_printed = self.last_said = ""
 
-    def up(self) -> None:
-        self.command("up", "--detach", "--port-base", str(self.port_base), timeout_s=UP_WITHIN_S)
+    def up(self, *options: str) -> None:
+        self.command("up", "--detach", "--port-base", str(self.port_base), *options, timeout_s=UP_WITHIN_S)
 
     def down(self) -> None:
         self.command("down", timeout_s=90.0)

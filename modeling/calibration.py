@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from chassis import strict_json
 from chassis.errors import Corrupt
 from modeling.arrays import Bools, Floats
 
@@ -82,7 +83,7 @@ def to_json(platt_by_name: Mapping[str, Platt], measured: Mapping[str, Mapping[s
 def read(bundle: Path) -> dict[str, Platt]:
     """By head, and by surface and head. Raises: Corrupt when the file is missing or a number in it is not finite."""
     try:
-        document = json.loads((bundle / FILE_NAME).read_bytes())
+        document = strict_json.loads((bundle / FILE_NAME).read_bytes())
         result = {head: Platt(float(row["scale"]), float(row["bias"])) for head, row in document.items()}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise Corrupt(f"{bundle / FILE_NAME} is not a calibration: {error}", field=FILE_NAME) from error

@@ -5,6 +5,7 @@ import socket
 from chassis.clock import SYSTEM_CLOCK
 from chassis.health import Health
 from chassis.kafka.bus import KafkaBus
+from chassis.kafka.security import KafkaSecurity
 from chassis.metrics import Metrics
 
 
@@ -17,4 +18,5 @@ def offline_bus(bootstrap: str, name: str) -> KafkaBus:
         metrics=Metrics(name),
         health=Health(),
         clock=SYSTEM_CLOCK,
+        security=KafkaSecurity.of_environment(),
     )

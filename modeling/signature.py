@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from chassis import strict_json
 from chassis.errors import Corrupt
 
 FILE_NAME = "module_info.json"
@@ -57,7 +58,7 @@ def _spec_document(spec: TensorSpec) -> dict[str, Any]:
 def from_json(data: bytes) -> Signature:
     """Raises: Corrupt when the document is not a signature or names no input."""
     try:
-        document = json.loads(data)
+        document = strict_json.loads(data)
         inputs, outputs = (
             tuple(TensorSpec(str(s["name"]), str(s["dtype"]), tuple(map(int, s["shape"]))) for s in document[side])
             for side in ("inputs", "outputs")

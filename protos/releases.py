@@ -3,7 +3,8 @@
 from google.protobuf.message import DecodeError
 
 from chassis.bundles import Release
-from chassis.errors import Corrupt
+from chassis.bundles.release import check_release
+from chassis.errors import Corrupt, Invalid
 from protos.bundles.v1 import bundles_pb2 as pb
 
 
@@ -27,7 +28,7 @@ def decode_release(value: bytes) -> Release:
         raise Corrupt(f"{len(value)} bytes are no BundleRelease: {error}") from error
     if not (message.name and message.version and message.uri and message.manifest_sha256):
         raise Corrupt(f"BundleRelease {message.name!r}/{message.version!r} lacks a name, version, uri or sha256")
-    return Release(
+    release = Release(
         name=message.name,
         version=message.version,
         uri=message.uri,
@@ -35,3 +36,8 @@ def decode_release(value: bytes) -> Release:
         released_time_ms=message.released_time_ms,
         released_by=message.released_by,
     )
+    try:
+        check_release(release)
+    except Invalid as error:
+        raise Corrupt(f"BundleRelease: {error}", field=error.field) from error
+    return release

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from chassis.errors import Invalid
 from protos.common.v1 import common_pb2
 
+MAX_AXES = 8  # more than any model has; numpy itself takes 64
 _NUMPY_BY_DTYPE: dict[int, np.dtype[Any]] = {
     common_pb2.DTYPE_FLOAT32: np.dtype("<f4"),
     common_pb2.DTYPE_FLOAT64: np.dtype("<f8"),
@@ -35,6 +36,8 @@ def tensor_to_numpy(tensor: common_pb2.Tensor) -> NDArray[Any]:
     if dtype is None:
         raise Invalid(f"tensor has unknown element type {tensor.dtype}", field="dtype", reason="unknown_dtype")
     shape = tuple(tensor.shape)
+    if len(shape) > MAX_AXES:
+        raise Invalid(f"tensor has {len(shape)} axes, at most {MAX_AXES} are taken", field="shape", reason="bad_shape")
     if any(size < 0 for size in shape):
         raise Invalid(f"tensor shape {shape} has a negative size", field="shape", reason="bad_shape")
     expected_bytes = int(np.prod(shape, dtype=object)) * dtype.itemsize

@@ -1,4 +1,7 @@
-"""The one list of Kafka topics: every producer, consumer and admin reads it here."""
+"""The one list of Kafka topics: every producer, consumer and admin reads it here.
+
+`owner` (who writes) and `consumers` are identities of `protos/callers.py`; "chassis" is every workload.
+"""
 
 from chassis.kafka.topic import Topic
 
@@ -18,7 +21,7 @@ EVENTS_ENRICHED = Topic(
     key="user bucket",
     value="Arrow batch",
     owner="enrich",
-    consumers=("indexer", "cg"),
+    consumers=("indexer", "indexer-lake", "cg"),
     num_partitions=6,  # the same for the consumers of 1, 2, 3 or 6 zones
     retention_s=3 * DAY_S,
 )
@@ -44,7 +47,7 @@ EMBEDDINGS_PUBLISHED = Topic(
     "corkboard.embeddings.published.v1",
     key="user id, or user id/encoder",
     value="UserEmbedding",
-    owner="cg",
+    owner="cg, jobs",
     consumers=("indexer",),
     num_partitions=4,
     is_compacted=True,
@@ -54,7 +57,7 @@ FEEDS_SERVED = Topic(
     key="user bucket",
     value="ServedFeed",
     owner="blender",
-    consumers=("indexer", "cg"),
+    consumers=("indexer", "indexer-lake", "cg"),
     num_partitions=6,  # the same for the consumers of 1, 2, 3 or 6 zones
     retention_s=7 * DAY_S,
 )
@@ -62,8 +65,8 @@ FEATURES_SERVED = Topic(
     "corkboard.features.served.v1",
     key="user bucket",
     value="ServedFeatures",
-    owner="ranker",
-    consumers=("indexer",),
+    owner="ranker-root",
+    consumers=("indexer-lake",),
     num_partitions=6,  # the same for the consumers of 1, 2, 3 or 6 zones
     retention_s=7 * DAY_S,
 )
@@ -71,8 +74,8 @@ MODELS_RELEASED = Topic(
     "corkboard.models.released.v1",
     key="model name",
     value="BundleRelease",
-    owner="cg, ranker",
-    consumers=("cg", "ranker"),
+    owner="jobs",
+    consumers=("cg", "ranker-root", "ranker-leaf"),
     num_partitions=1,
     is_compacted=True,
 )
@@ -80,8 +83,8 @@ DEFINITIONS_RELEASED = Topic(
     "corkboard.definitions.released.v1",
     key="bundle name",
     value="BundleRelease",
-    owner="corkboard",
-    consumers=("ingest", "enrich", "indexer", "cg", "ranker", "blender"),
+    owner="people",
+    consumers=("ingest", "enrich", "indexer", "cg", "ranker-root", "blender"),
     num_partitions=1,
     is_compacted=True,
 )
@@ -99,7 +102,7 @@ QUOTA_USAGE = Topic(
     key="resource",
     value="UsageWindow",
     owner="chassis",
-    consumers=("quota", "indexer"),
+    consumers=("quota", "indexer-lake"),
     num_partitions=4,
     retention_s=7 * DAY_S,
 )

@@ -19,6 +19,8 @@ CHARTS = ROOT / "charts"
 FILE_NAME = "values.schema.json"
 STRING, INTEGER, BOOLEAN = {"type": "string"}, {"type": "integer", "minimum": 0}, {"type": "boolean"}
 NAME = {"type": "string", "minLength": 1}
+OBJECTS = {"type": "array", "items": {"type": "object"}}
+DURATION = {"type": "string", "pattern": "^([0-9]+(h|m|s))+$"}
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -80,7 +82,9 @@ def schema(chart: Path) -> dict[str, Any]:
                 "propertyNames": {"enum": names},
                 "additionalProperties": _closed({"name": NAME, "key": NAME}),
             },
-            "callers": {"type": "array", "items": NAME},
+            "kafka": _closed({"secret": STRING}),
+            "redis": _closed({"secret": STRING}),
+            "network": _closed({"from": OBJECTS, "to": OBJECTS}),
             "image": _closed(
                 {
                     "repository": STRING,
@@ -97,10 +101,11 @@ def schema(chart: Path) -> dict[str, Any]:
                     "minReplicas": INTEGER,
                     "maxReplicas": INTEGER,
                     "cpuUtilization": {"type": "integer", "minimum": 1, "maximum": 100},
-                    "lag": _closed({"topic": NAME, "group": NAME, "records": INTEGER}),
+                    "lag": _closed({"topic": NAME, "group": NAME, "records": INTEGER, "authentication": NAME}),
                 }
             ),
             "resources": {"type": "object", "required": ["requests", "limits"]},
+            "tls": _closed({"existingSecret": STRING}),
             "drainSeconds": INTEGER,
             "preStopSeconds": INTEGER,
             "startupSeconds": {"type": "integer", "minimum": 10},
@@ -127,11 +132,31 @@ def _global() -> dict[str, Any]:
             "imageRegistry": STRING,
             "imageTag": {"type": "string", "not": {"const": "latest"}},
             "kafkaBootstrap": NAME,
+            "kafka": _closed(
+                {
+                    "protocol": {"enum": ["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"]},
+                    "mechanism": {"enum": ["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"]},
+                    "caSecret": NAME,
+                }
+            ),
             "redisUrl": NAME,
+            "redis": _closed({"username": STRING, "caSecret": STRING}),
             "otlpEndpoint": STRING,
             "bundlesUri": NAME,
             "bundlesVolume": {"type": "object"},
             "monitoring": BOOLEAN,
+            "network": _closed({"egress": BOOLEAN, "scrapers": OBJECTS}),
+            "tls": _closed(
+                {
+                    "enabled": BOOLEAN,
+                    "trustDomain": {"type": "string", "pattern": "^[a-z0-9._-]+$"},
+                    "issuer": _closed({"name": NAME, "kind": NAME, "group": NAME}),
+                    "duration": DURATION,
+                    "renewBefore": DURATION,
+                    "trustBundle": _closed({"configMap": NAME, "key": NAME}),
+                    "aliases": {"type": "array", "items": {"type": "string", "pattern": "^[a-z-]+=spiffe://"}},
+                }
+            ),
         },
     }
 

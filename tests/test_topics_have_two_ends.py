@@ -7,17 +7,24 @@ import pytest
 
 from chassis.kafka.topic import Topic
 from protos import topics
+from protos.callers import WORKLOADS
 
 ROOT = Path(__file__).parents[1]
 NAMES = {topic.name: name for name, topic in vars(topics).items() if isinstance(topic, Topic)}
-SHARED_ENDS = {"chassis": ("protos/contracts.py", "chassis")}
+PLACES = {
+    "chassis": ("protos/contracts.py", "chassis"),
+    "jobs": ("services", "modeling"),
+    "people": ("corkboard",),
+    **{name: (f"services/{workload.room}",) for name, workload in WORKLOADS.items()},
+}
+"""Where the code of an identity lies."""
 
 
-def uses(topic: Topic, room: str) -> list[Path]:
-    """Files of `room` that name the topic."""
+def uses(topic: Topic, who: str) -> list[Path]:
+    """Files of `who` that name the topic."""
     pattern = re.compile(rf"\b{NAMES[topic.name]}\b")
     found: list[Path] = []
-    for place in SHARED_ENDS.get(room, (f"services/{room}", room)):
+    for place in PLACES[who]:
         path = ROOT / place
         files = [path] if path.is_file() else [file for file in path.rglob("*.py") if "tests" not in file.parts]
         found += [file for file in files if pattern.search(file.read_text())]

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import PurePosixPath
 
+from chassis import strict_json
 from chassis.errors import Corrupt, Invalid
 
 MANIFEST = "manifest.json"
@@ -38,7 +39,7 @@ class Manifest:
     def from_bytes(cls, data: bytes, what: str) -> "Manifest":
         """Raises: Corrupt when `data` is not a manifest or names a path outside of its directory."""
         try:
-            manifest = cls(**json.loads(data))
+            manifest = cls(**strict_json.loads(data))
             for path, digest in manifest.files.items():
                 check_path(path)
                 if not re.fullmatch(r"[0-9a-f]{64}", digest):
@@ -67,9 +68,18 @@ def check_name(field: str, value: str) -> None:
     """Raises: Invalid when `value` cannot be one folder name."""
     if not isinstance(value, str) or not NAME.fullmatch(value):
         raise Invalid(
-            f"bundle {field} {value!r} must be 1-200 letters, digits, '.', '_' or '-', the first a letter or digit",
+            f"bundle {field} {str(value)[:100]!r} must be 1-200 letters, digits, '.', '_' or '-', "
+            "the first a letter or digit",
             field=field,
         )
+
+
+def check_release(release: Release) -> None:
+    """Raises: Invalid when an announcement's name, version or digest could be anything but that: they become paths."""
+    check_name("name", release.name)
+    check_name("version", release.version)
+    if not re.fullmatch(r"([0-9a-f]{64})?", release.manifest_sha256):
+        raise Invalid(f"{release.manifest_sha256[:100]!r} is no sha256", field="manifest_sha256")
 
 
 def check_path(path: str) -> None:

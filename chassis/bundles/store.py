@@ -15,7 +15,7 @@ import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
 from chassis.bundles.git import current_commit
-from chassis.bundles.release import MANIFEST, Manifest, Release, check_name, check_path, sha256
+from chassis.bundles.release import MANIFEST, Manifest, Release, check_name, check_path, check_release, sha256
 from chassis.bundles.verify import verify
 from chassis.errors import Conflict, Corrupt, Invalid, NotFound
 
@@ -57,9 +57,11 @@ class BundleStore:
     def open(self, release: Release) -> Path:
         """A local directory with every file verified; for another file system, a copy in the cache.
 
-        Raises: NotFound, Corrupt when any byte differs from what the release and its manifest say.
+        Only a directory of this store is opened: an announcement must not make a process read from anywhere else.
+
+        Raises: NotFound, Corrupt when it lies elsewhere or any byte differs from what release and manifest say.
         """
-        fs, path = fsspec.core.url_to_fs(release.uri)
+        fs, path = self._place(release)
         if isinstance(fs, LocalFileSystem):
             verify(Path(path), release)
             return Path(path)
@@ -139,6 +141,19 @@ class BundleStore:
         finally:
             shutil.rmtree(staging, ignore_errors=True)
         return target
+
+    def _place(self, release: Release) -> tuple[Any, str]:
+        try:
+            check_release(release)
+            fs, path = fsspec.core.url_to_fs(release.uri)
+        except (Invalid, ValueError, ImportError) as error:
+            raise Corrupt(f"announcement of a bundle: {error}") from error
+        if type(fs) is not type(self._fs) or path.rstrip("/") != self._path(release.name, release.version):
+            raise Corrupt(
+                f"bundle {release.name}/{release.version} is announced at {release.uri[:200]}, outside of {self._root}",
+                field="uri",
+            )
+        return fs, path
 
     def _path(self, name: str, version: str) -> str:
         return f"{self._root}/{name}/{version}"

@@ -52,6 +52,7 @@ class BundleWatcher:
         self._decode, self._store, self._names, self._apply, self._clock = decode, store, names, apply, clock
         self._last_good, self._is_required = LastGood(Path(state_dir)), is_required
         self._table = bus.table(self.name, topic, self._on_record)
+        self._metrics = metrics
         help_text = "Bundle versions seen, by what came of them."
         self._swaps = metrics.counter("bundle_swaps_total", help_text, ("name", "outcome"))
         self._version_metrics = VersionMetrics(metrics)
@@ -172,7 +173,7 @@ class BundleWatcher:
             log.warning("last-good copy not kept", bundle=release.name, error=repr(error))
 
     def _count(self, name: str, outcome: str) -> None:
-        self._swaps.labels(name, outcome).inc()
+        self._swaps.labels(self._metrics.bounded(name, label="bundle"), outcome).inc()
 
 
 def _is_transient(error: Exception) -> bool:

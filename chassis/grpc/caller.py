@@ -39,6 +39,10 @@ class Caller:
         for endpoint in self._endpoints:
             await endpoint.close()
 
+    async def renew(self) -> None:
+        """Send later calls over new channels; running ones end on the old."""
+        await asyncio.gather(*(endpoint.renew() for endpoint in self._endpoints))
+
     async def call(self, method: StubMethod, request: Any, deadline: Deadline) -> Any:
         """The answer; after UNAVAILABLE tried once on another endpoint, out of the budget."""
         endpoint = self._picker.pick()

@@ -4,8 +4,6 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from typing import Any, TypeVar
 
-import grpc
-
 from chassis.clock import SYSTEM_CLOCK, Clock
 from chassis.deadline import Deadline, current_deadline
 from chassis.grpc.caller import Caller
@@ -16,6 +14,7 @@ from chassis.grpc.rpc_metrics import ClientMetrics
 from chassis.grpc.stub_methods import Stub, StubMethod, method_of
 from chassis.grpc.target import parse_target
 from chassis.metrics import Metrics
+from chassis.tls import CertificateSource
 
 T = TypeVar("T")
 # For calls made outside of a served RPC that name no time themselves.
@@ -27,7 +26,8 @@ class ChannelPool:
 
     UNAVAILABLE is retried: by gRPC itself (service config, throttled) when there is one address, which may be a DNS
     name with many; else once on another endpoint, out of a budget. Every other error goes to the caller at once.
-    Channels open with the first calls, so a dead peer never blocks a start.
+    Channels open with the first calls, so a dead peer never blocks a start. With `certificates` both sides show theirs,
+    and the peer's must name the host of its address; when they change, new calls go over new connections.
     """
 
     def __init__(
@@ -38,16 +38,18 @@ class ChannelPool:
         name: str = "",
         metrics: Metrics | None = None,
         clock: Clock = SYSTEM_CLOCK,
-        credentials: grpc.ChannelCredentials | None = None,
+        certificates: CertificateSource | None = None,
     ) -> None:
         addresses = parse_target(target)
         options = channel_options(has_retries=len(addresses) == 1)
-        endpoints = [Endpoint(address, options, credentials) for address in addresses]
+        endpoints = [Endpoint(address, options, certificates) for address in addresses]
         self.name = name or target
         client_metrics = ClientMetrics(metrics or Metrics(self.name), self.name)
         picker = Picker(endpoints, zone, clock, client_metrics.ejections.inc)
         self._caller = Caller(self.name, endpoints, picker, client_metrics)
         self._clock = clock
+        if certificates is not None:
+            certificates.follow(self._caller.renew)
 
     async def start(self, tasks: asyncio.TaskGroup) -> None:
         """Nothing to wait for: channels open with the first calls."""

@@ -17,6 +17,7 @@ from chassis import tracing
 from chassis.criticality import criticality_of, prioritised, set_current_criticality
 from chassis.deadline import Deadline, set_current_deadline
 from chassis.errors import CorkboardError, Invalid, Unavailable
+from chassis.grpc.access import AccessTable
 from chassis.grpc.admission import Admitter, ResourceOf, Room
 from chassis.grpc.failures import as_answer
 from chassis.grpc.limits import MethodLimit, ServerLimits
@@ -27,6 +28,7 @@ from chassis.protection.shedding import LoadShedder
 Context = Any  # grpc.aio.ServicerContext; its generic parameters say nothing here
 Answer = Callable[[Any, Context], Awaitable[bytes | None]]
 _DRAINING = "draining"
+HEADER_OVERHEAD_BYTES = 32
 # A peer that answers is no lost connection: gRPC must not multiply calls to it while its own dependency is away.
 _DO_NOT_RETRY_HERE = ("grpc-retry-pushback-ms", "-1")
 
@@ -41,11 +43,14 @@ class Guard:
         admitter: Admitter | None = None,
         resource_of: ResourceOf | None = None,
         shedder: LoadShedder | None = None,
+        access: AccessTable | None = None,
     ) -> None:
         self.shedder = shedder
+        self.access = access
         self.room = Room("server", limits.max_concurrent)
         self.streams: set[asyncio.Task[Any]] = set()
         self.methods: set[str] = set()
+        self.max_metadata_bytes = limits.max_metadata_bytes
         self._limits = limits
         self._metrics = metrics
         self._admitter = admitter
@@ -131,11 +136,15 @@ class _GuardedMethod:
         return None
 
     async def _inside(self, raw: bytes, context: Context, answer: Answer, limit_s: float) -> bytes | None:
+        if self._guard.access is not None:
+            self._guard.access.check(self._name, context)
         rooms, shedder = (self._guard.room, self._room), self._guard.shedder
         for room in rooms:
             if room.is_full():  # before the span: refusing must stay cheap under overload
                 raise room.refusal()
-        criticality = criticality_of(context.invocation_metadata() or ())
+        metadata = context.invocation_metadata() or ()
+        self._check_size(metadata)
+        criticality = criticality_of(metadata)
         if shedder is not None:
             shedder.check(criticality, self._guard.room.taken)
         set_current_criticality(criticality)
@@ -151,6 +160,16 @@ class _GuardedMethod:
         finally:
             for room in rooms:
                 room.taken -= 1
+
+    def _check_size(self, metadata: Any) -> None:
+        """As HTTP/2 counts it (RFC 9113, section 6.5.2). gRPC itself cuts off what is much larger, uncounted."""
+        size = sum(len(key) + len(value) + HEADER_OVERHEAD_BYTES for key, value in metadata)
+        if size > self._guard.max_metadata_bytes:
+            raise Invalid(
+                f"metadata of {size} bytes, at most {self._guard.max_metadata_bytes} are taken",
+                field="metadata",
+                reason="metadata_too_large",
+            )
 
     async def _within_deadline(self, raw: bytes, context: Context, answer: Answer, limit_s: float) -> bytes | None:
         remaining_s = context.time_remaining()

@@ -25,12 +25,15 @@ class MethodLimit:
 
 @dataclass(frozen=True, slots=True)
 class ServerLimits:
-    """Limits of a whole door; `methods` is keyed by `package.Service/Method` or by the bare method name."""
+    """Limits of a whole door and of each connection; `methods` is keyed by `package.Service/Method` or by the bare
+    method name."""
 
     default: MethodLimit = MethodLimit()
     methods: Mapping[str, MethodLimit] = field(default_factory=dict)
     max_concurrent: int = 1024
     max_metadata_bytes: int = MAX_METADATA_BYTES
+    max_streams_per_connection: int = 256  # our own clients open a further connection at 48
+    handshake_timeout_s: float = 5.0
 
     def of(self, method: str) -> MethodLimit:
         """The limit of `package.Service/Method`."""

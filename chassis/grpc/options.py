@@ -16,9 +16,14 @@ def server_options(limits: ServerLimits) -> Options:
     """Options of a server with these limits."""
     return [
         ("grpc.so_reuseport", 0),  # a taken port is an error, not a silent share
-        ("grpc.max_receive_message_length", limits.max_request_bytes()),
-        ("grpc.max_metadata_size", limits.max_metadata_bytes),
-        ("grpc.absolute_max_metadata_size", limits.max_metadata_bytes),  # no random band above the limit
+        # The guard refuses what is over a limit, with words and a count. What is far over it never gets that far.
+        ("grpc.max_receive_message_length", limits.max_request_bytes() + MIB),
+        ("grpc.max_metadata_size", 2 * limits.max_metadata_bytes),
+        ("grpc.absolute_max_metadata_size", 2 * limits.max_metadata_bytes),  # no random band above the limit
+        ("grpc.max_concurrent_streams", limits.max_streams_per_connection),
+        # Who connects and then says nothing, or no TLS, is shown the door; an honest handshake takes milliseconds.
+        ("grpc.server_handshake_timeout_ms", int(limits.handshake_timeout_s * 1000)),
+        ("grpc.max_connection_idle_ms", 10 * 60_000),  # forgotten by a client that still answers pings
         ("grpc.max_connection_age_ms", 30 * 60_000),  # connections spread again after a scale-up
         ("grpc.max_connection_age_grace_ms", 60_000),
         ("grpc.keepalive_time_ms", _KEEPALIVE_MS),

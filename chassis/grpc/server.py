@@ -12,7 +12,9 @@ from grpc_reflection.v1alpha import reflection
 from chassis.clock import SYSTEM_CLOCK
 from chassis.deadline import Deadline
 from chassis.errors import Unavailable
+from chassis.grpc.access import AccessTable
 from chassis.grpc.admission import Admitter, ResourceOf
+from chassis.grpc.credentials import server_credentials
 from chassis.grpc.guard import Guard
 from chassis.grpc.health import SERVICE_NAME as HEALTH_SERVICE
 from chassis.grpc.health import HealthServicer
@@ -22,13 +24,18 @@ from chassis.grpc.rpc_metrics import ServerMetrics
 from chassis.health import Health
 from chassis.metrics import Metrics
 from chassis.protection.shedding import LoadShedder, SheddingLimits
+from chassis.tls import CertificateSource
 
 # (generated add_XServicer_to_server, servicer, full service name)
 Servicer = tuple[Callable[[Any, Any], None], object, str]
 
 
 class GrpcDoor:
-    """A part that serves RPCs from `start` until `stop`; `port` is the bound one after `start`."""
+    """A part that serves RPCs from `start` until `stop`; `port` is the bound one after `start`.
+
+    With `certificates` it takes only callers that show one of a trusted authority, with `access` only those whom the
+    table allows. Health is told to every caller that gets in.
+    """
 
     def __init__(
         self,
@@ -43,7 +50,8 @@ class GrpcDoor:
         admitter: Admitter | None = None,
         resource_of: ResourceOf | None = None,
         shedding: SheddingLimits | None = None,
-        credentials: grpc.ServerCredentials | None = None,
+        certificates: CertificateSource | None = None,
+        access: AccessTable | None = None,
         name: str = "grpc",
     ) -> None:
         self.name = name
@@ -53,9 +61,9 @@ class GrpcDoor:
         self._health = health
         self._limits = limits or ServerLimits()
         shedder = LoadShedder(shedding, SYSTEM_CLOCK, metrics) if shedding is not None else None
-        self._guard = Guard(self._limits, ServerMetrics(metrics), admitter, resource_of, shedder)
+        self._guard = Guard(self._limits, ServerMetrics(metrics), admitter, resource_of, shedder, access)
         self._is_reflection_enabled = is_reflection_enabled
-        self._credentials = credentials
+        self._certificates = certificates
         self._server: Any = None
         self._watching: asyncio.Task[None] | None = None
         self._health_servicer: HealthServicer | None = None
@@ -108,8 +116,8 @@ class GrpcDoor:
 
     def _bind(self, server: Any) -> int:
         try:
-            if self._credentials is not None:
-                return int(server.add_secure_port(self.address, self._credentials))
+            if self._certificates is not None:
+                return int(server.add_secure_port(self.address, server_credentials(self._certificates)))
             return int(server.add_insecure_port(self.address))
         except RuntimeError as error:
             raise Unavailable(f"cannot listen on {self.address}") from error

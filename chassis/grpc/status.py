@@ -14,6 +14,7 @@ from google.rpc import error_details_pb2, status_pb2
 from grpc import aio
 
 from chassis.errors import (
+    CallerRefused,
     Conflict,
     CorkboardError,
     Corrupt,
@@ -23,17 +24,21 @@ from chassis.errors import (
     Overloaded,
     OverQuota,
     PermissionDenied,
+    Unauthenticated,
     Unavailable,
 )
 from chassis.reason import reason_of
 
 DOMAIN = "corkboard"
+CALLER_REFUSED = CallerRefused("").reason
 RETRY_AFTER_KEY = "retry-after"
 RATE_LIMIT_POLICY_KEY = "ratelimit-policy"
 RATE_LIMIT_KEY = "ratelimit"
 DETAILS_KEY = "grpc-status-details-bin"
-# A message travels twice (as text and inside the details); both fit into 8 kB of metadata with room to spare.
-MAX_MESSAGE_CHARS = 1024
+# A message travels as text, where each byte that is no printable ASCII takes three, and up to twice inside of the
+# details, in base64: 3 + 2 × 4/3 of it, which with the field fits into the 8 kB of metadata that a client takes.
+MAX_MESSAGE_BYTES = 1024
+MAX_FIELD_BYTES = 128
 # Said by a peer that refuses without naming a time: short enough to be useful, long enough not to hammer it.
 DEFAULT_RETRY_AFTER_S = 0.1
 
@@ -48,7 +53,7 @@ _ERROR_BY_CODE: dict[grpc.StatusCode, type[CorkboardError]] = {
     grpc.StatusCode.ALREADY_EXISTS: Conflict,
     grpc.StatusCode.FAILED_PRECONDITION: Conflict,
     grpc.StatusCode.PERMISSION_DENIED: PermissionDenied,
-    grpc.StatusCode.UNAUTHENTICATED: PermissionDenied,
+    grpc.StatusCode.UNAUTHENTICATED: Unauthenticated,
     grpc.StatusCode.RESOURCE_EXHAUSTED: Overloaded,
     grpc.StatusCode.UNAVAILABLE: Unavailable,
     grpc.StatusCode.CANCELLED: Unavailable,  # our own cancellation arrives as CancelledError, so the peer did it
@@ -71,7 +76,7 @@ class RpcStatus:
 def to_status(error: CorkboardError, *, info: dict[str, str] | None = None) -> RpcStatus:
     """The status of `error`; `info` is added to the ErrorInfo metadata."""
     code = grpc.StatusCode[error.status]
-    message = error.message[:MAX_MESSAGE_CHARS]
+    message = _cut(error.message, MAX_MESSAGE_BYTES)
     rich = status_pb2.Status(code=code.value[0], message=message)
     for detail in _details(error, info or {}):
         rich.details.add().Pack(detail)
@@ -88,6 +93,8 @@ def from_rpc_error(error: aio.AioRpcError, *, peer: str = "") -> CorkboardError:
     message = error.details() or error.code().name.lower()
     details = _Details.of(error.trailing_metadata() or ())
     error_type = _error_type(error.code(), message)
+    if error_type is PermissionDenied and details.reason == CALLER_REFUSED:
+        error_type = CallerRefused
     result = error_type(
         f"{peer}: {message}" if peer else message,
         field=details.field,
@@ -97,6 +104,10 @@ def from_rpc_error(error: aio.AioRpcError, *, peer: str = "") -> CorkboardError:
     if error_type is Overloaded and result.retry_after_s is None:
         result.retry_after_s = DEFAULT_RETRY_AFTER_S
     return result
+
+
+def _cut(text: str, max_bytes: int) -> str:
+    return text.encode(errors="replace")[:max_bytes].decode(errors="ignore")
 
 
 def _rate_limit(error: OverQuota) -> list[tuple[str, str | bytes]]:
@@ -110,11 +121,12 @@ def _rate_limit(error: OverQuota) -> list[tuple[str, str | bytes]]:
 
 
 def _details(error: CorkboardError, info: dict[str, str]) -> Iterable[Message]:
-    metadata = {**info, **({"field": error.field} if error.field else {})}
+    field = _cut(error.field, MAX_FIELD_BYTES)
+    metadata = {**info, **({"field": field} if field else {})}
     yield error_details_pb2.ErrorInfo(reason=reason_of(error), domain=DOMAIN, metadata=metadata)
     if error.field and isinstance(error, Invalid):
         violation = error_details_pb2.BadRequest.FieldViolation(
-            field=error.field, description=error.message[:MAX_MESSAGE_CHARS]
+            field=field, description=_cut(error.message, MAX_MESSAGE_BYTES)
         )
         yield error_details_pb2.BadRequest(field_violations=[violation])
     if error.retry_after_s is not None:

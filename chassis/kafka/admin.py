@@ -9,6 +9,7 @@ from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
 
 from chassis.errors import Unavailable
 from chassis.kafka.connection import Connection, connect, disconnect, missing_topics
+from chassis.kafka.producer import MAX_REQUEST_BYTES
 from chassis.kafka.topic import Topic
 
 VISIBLE_WITHIN_S = 10.0
@@ -50,12 +51,16 @@ async def end_offsets(connection: Connection, topics: Sequence[Topic]) -> dict[t
     return {(one.topic, one.partition): offset for one, offset in ends.items()}
 
 
-def _new(topic: Topic, replication: int) -> NewTopic:
-    settings = {"min.insync.replicas": str(max(1, replication - 1))}
+def topic_settings(topic: Topic, replication: int) -> dict[str, str]:
+    """Kafka's settings of the topic."""
+    settings = {"min.insync.replicas": str(max(1, replication - 1)), "max.message.bytes": str(MAX_REQUEST_BYTES)}
     if topic.is_compacted:
-        settings |= {"cleanup.policy": "compact", "min.cleanable.dirty.ratio": "0.1", "segment.ms": "3600000"}
-    else:
-        settings |= {"retention.ms": str(topic.retention_s * 1000)}
+        return settings | {"cleanup.policy": "compact", "min.cleanable.dirty.ratio": "0.1", "segment.ms": "3600000"}
+    return settings | {"retention.ms": str(topic.retention_s * 1000)}
+
+
+def _new(topic: Topic, replication: int) -> NewTopic:
+    settings = topic_settings(topic, replication)
     return NewTopic(topic.name, topic.num_partitions, replication, topic_configs=settings)
 
 

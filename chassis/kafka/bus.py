@@ -10,9 +10,11 @@ from chassis.health import Health
 from chassis.kafka.admin import end_offsets, ensure_topics
 from chassis.kafka.connection import Connection
 from chassis.kafka.consumer import BatchConsumer
+from chassis.kafka.handling import Check
 from chassis.kafka.parking import Parker
 from chassis.kafka.producer import KafkaProducer
 from chassis.kafka.record import Record
+from chassis.kafka.security import PLAINTEXT, KafkaSecurity
 from chassis.kafka.table import KafkaTable
 from chassis.kafka.topic import Topic
 from chassis.metrics import Metrics
@@ -70,6 +72,7 @@ class Bus(Protocol):
         *,
         max_records: int = 64,
         start_offsets: StartOffsets | None = None,
+        check: Check | None = None,
     ) -> Part:
         """Reads `topics` as a member of `group`. `handle` gets records of one topic, of one or more partitions, in
         order within each, and returns when their effect is durable; only then may their offsets be committed.
@@ -77,6 +80,9 @@ class Bus(Protocol):
         When it raises, each partition goes on alone: RETRY is tried again, PARK is bisected until the poison records
         stand alone and are sent to `<topic>.parked`, DROP is counted. So records whose effect was durable may come
         again. `start_offsets` replaces committed offsets where it names a partition.
+
+        Where `handle` is slow whatever is in a batch, `check` spares the bisecting: after a failure it raises for each
+        record that is poison by itself, and what is left is handled together.
         """
         ...
 
@@ -112,8 +118,9 @@ class KafkaBus:
         health: Health,
         clock: Clock = SYSTEM_CLOCK,
         group_instance_id: str = "",
+        security: KafkaSecurity = PLAINTEXT,
     ) -> None:
-        self._connection = Connection(bootstrap, zone, instance, group_instance_id)
+        self._connection = Connection(bootstrap, zone, instance, group_instance_id, security)
         self._metrics = metrics
         self._health = health
         self._clock = clock
@@ -130,6 +137,7 @@ class KafkaBus:
         *,
         max_records: int = 64,
         start_offsets: StartOffsets | None = None,
+        check: Check | None = None,
     ) -> BatchConsumer:
         return BatchConsumer(
             name,
@@ -143,6 +151,7 @@ class KafkaBus:
             clock=self._clock,
             max_records=max_records,
             start_offsets=start_offsets,
+            check=check,
         )
 
     def table(self, name: str, topic: Topic, apply: Apply) -> KafkaTable:

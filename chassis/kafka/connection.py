@@ -10,6 +10,7 @@ from aiokafka.errors import KafkaError
 
 from chassis.deadline import Deadline
 from chassis.errors import Unavailable
+from chassis.kafka.security import PLAINTEXT, KafkaSecurity
 from chassis.kafka.topic import Topic
 
 REQUEST_TIMEOUT_MS = 12_000  # above the session: a join may wait for the whole session of a dead member
@@ -29,15 +30,17 @@ class Connection:
     zone: str
     instance: str
     group_instance_id: str = ""
+    security: KafkaSecurity = PLAINTEXT
 
     def client(self, purpose: str) -> dict[str, Any]:
-        """Arguments of any aiokafka client."""
+        """Arguments of any aiokafka client. Raises: Invalid naming a file of the security that cannot be used."""
         return {
             "bootstrap_servers": self.bootstrap,
             "client_id": f"{self.instance}-{purpose}".replace(" ", "-"),
             "request_timeout_ms": REQUEST_TIMEOUT_MS,
             "retry_backoff_ms": 200,
             "metadata_max_age_ms": 30_000,
+            **self.security.client(),
         }
 
     def consumer(self, purpose: str) -> dict[str, Any]:
@@ -127,7 +130,7 @@ async def wait_for_topics(connection: Connection, topics: Sequence[Topic], say: 
             missing = await missing_topics(connection, topics)
             if not missing:
                 return
-            say(f"topics are missing: {', '.join(missing)}")
+            say(f"topics are missing, or may not be seen: {', '.join(missing)}")
         except Unavailable as error:
             say(error.message)
         await asyncio.sleep(RETRY_S)

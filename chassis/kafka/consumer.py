@@ -10,7 +10,7 @@ from chassis.clock import Clock
 from chassis.deadline import Deadline
 from chassis.health import Health
 from chassis.kafka.connection import Connection, connect, disconnect, wait_for_topics
-from chassis.kafka.handling import Handle, Handler
+from chassis.kafka.handling import Check, Handle, Handler
 from chassis.kafka.intake import Intake
 from chassis.kafka.parking import Parker
 from chassis.kafka.progress import Progress
@@ -46,6 +46,7 @@ class BatchConsumer:
         clock: Clock,
         max_records: int,
         start_offsets: StartOffsets | None,
+        check: Check | None = None,
     ) -> None:
         self.name = name
         self._topics = tuple(topics)
@@ -56,7 +57,7 @@ class BatchConsumer:
         self._clock = clock
         self._max_records = max_records
         self._start_offsets = start_offsets
-        self._handler = Handler(name, handle, parker, metrics, clock, self._note)
+        self._handler = Handler(name, handle, parker, metrics, clock, self._note, check)
         self._progress = Progress(name, connection, metrics, health, clock)
         self._lag = metrics.gauge("kafka_consumer_lag_records", "Records behind the end.", ("topic", "partition"))
         self._readable: set[TopicPartition] = set()

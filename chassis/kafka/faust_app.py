@@ -14,6 +14,7 @@ from typing import Any
 import faust
 from aiokafka.errors import KafkaError
 from faust.types import TP, EventT
+from faust.types.auth import CredentialsT
 
 from chassis.clock import Clock
 from chassis.deadline import Deadline
@@ -25,6 +26,7 @@ from chassis.kafka.handling import Handle, Handler
 from chassis.kafka.intake import Intake
 from chassis.kafka.parking import Parker
 from chassis.kafka.record import Record, text_headers
+from chassis.kafka.security import KafkaSecurity
 from chassis.kafka.topic import Topic
 from chassis.metrics import Metrics
 
@@ -165,6 +167,7 @@ class FaustPipeline:
             consumer_group_instance_id=self._connection.group_instance_id or None,
             broker_client_id=f"{self._connection.instance}-{self.name}",
             consumer_auto_offset_reset="earliest",
+            broker_credentials=_credentials(self._connection.security),
         )
         app.transport = faust_transport.transport(app, self, self._connection.zone, FINISH_WITHIN_S)
         for topic in self._topics:
@@ -192,6 +195,19 @@ class FaustPipeline:
 
     def _num_waiting(self, record: Record) -> int:
         return self._intakes[record.topic].num_waiting(record.partition)
+
+
+def _credentials(security: KafkaSecurity) -> CredentialsT | None:
+    """The same in Faust's words."""
+    context = security.context()
+    if security.has_sasl:
+        return faust.SASLCredentials(
+            username=security.sasl_username,
+            password=security.password(),
+            ssl_context=context,
+            mechanism=security.sasl_mechanism,
+        )
+    return faust.SSLCredentials(context) if context is not None else None
 
 
 def _record(event: EventT[Any]) -> Record:

@@ -13,6 +13,7 @@ from chassis.logs import get_logger
 from chassis.metrics import Metrics
 
 Handle = Callable[[Sequence[Record]], Awaitable[None]]
+Check = Callable[[Record], object]
 FIRST_PAUSE_S = 0.1
 LONGEST_PAUSE_S = 2.0  # after an outage work goes on within this
 MAX_LINKS = 64
@@ -35,9 +36,11 @@ class Handler:
         metrics: Metrics,
         clock: Clock,
         on_trouble: Callable[[str], None],
+        check: Check | None = None,
     ) -> None:
         self._name = name
         self._handle = handle
+        self._check = check
         self._parker = parker
         self._clock = clock
         self._on_trouble = on_trouble
@@ -86,8 +89,11 @@ class Handler:
             pause_s, attempt = min(pause_s * 2, LONGEST_PAUSE_S), attempt + 1
 
     async def _set_aside(self, records: Sequence[Record], error: Exception, attempt: int) -> None:
-        """Halve until the poison stands alone."""
-        if len(records) > 1:
+        """Set aside what the check finds; without one, or when it finds none, halve until the poison stands alone."""
+        if len(records) > 1 and len(good := await self._checked(records)) < len(records):
+            if good:
+                await self._until_dealt_with(good)
+        elif len(records) > 1:
             middle = len(records) // 2
             await self._until_dealt_with(records[:middle])
             await self._until_dealt_with(records[middle:])
@@ -95,6 +101,19 @@ class Handler:
             self._count(records, "dropped")
         else:
             await self._park(records[0], error, attempt)
+
+    async def _checked(self, records: Sequence[Record]) -> Sequence[Record]:
+        """Those that the check lets pass; the others are set aside."""
+        if self._check is None:
+            return records
+        good = []
+        for record in records:
+            try:
+                self._check(record)
+                good.append(record)
+            except CorkboardError as error:
+                await self._set_aside([record], error, 1)
+        return good
 
     async def _park(self, record: Record, error: Exception, attempt: int) -> None:
         pause_s = FIRST_PAUSE_S
@@ -106,7 +125,12 @@ class Handler:
                     "parked", topic=record.topic, partition=record.partition, offset=record.offset, error=str(error)
                 )
                 return
-            except CorkboardError as refusal:
+            except asyncio.CancelledError:
+                raise
+            except (
+                Exception
+            ) as refusal:  # the consumer loop is an edge: what cannot be parked stalls its partition alone
+                self._log.warning("not parked, tried again later", topic=record.topic, error=repr(refusal))
                 self._on_trouble(f"cannot park: {refusal}")
                 await self._clock.sleep(pause_s)
                 pause_s = min(pause_s * 2, LONGEST_PAUSE_S)

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from chassis.clock import SYSTEM_CLOCK
 from chassis.deadline import Deadline
+from chassis.errors import Invalid
 from chassis.kafka.producer import KafkaProducer
 from chassis.kafka.record import Record
 from chassis.kafka.topic import Topic
@@ -14,7 +15,10 @@ MAX_REASON_CHARACTERS = 1_000
 
 
 class Parker:
-    """Sends to `<topic>.parked`; returns when all replicas have the record, so that its offset may be committed."""
+    """Sends to `<topic>.parked`; returns when all replicas have the record, so that its offset may be committed.
+
+    A record that is as large as one may be goes without its value and key, which `parked-from` leads to.
+    """
 
     def __init__(self, producer: KafkaProducer, topics: Sequence[Topic], where: str, metrics: Metrics) -> None:
         self._producer = producer
@@ -31,9 +35,14 @@ class Parker:
     async def park(self, record: Record, error: Exception, attempt: int = 1) -> None:
         """Raises: Unavailable when Kafka does not take it; then the record must be tried again."""
         topic = self._topic_by_name[record.topic]
-        await self._producer.send(
-            topic.parked, record.value, key=record.key, headers=parked_headers(record, error, self._where, attempt)
-        )
+        headers = parked_headers(record, error, self._where, attempt)
+        value = b"" if record.value is None and record.key is None else record.value  # a record cannot be of nothing
+        try:
+            await self._producer.send(topic.parked, value, key=record.key, headers=headers)
+        except Invalid:  # with what is said about it, it is larger than a record may be
+            told = {name: text for name, text in headers.items() if name.startswith("parked-")}
+            told["parked-left-out"] = f"value of {len(record.value or b'')} bytes"
+            await self._producer.send(topic.parked, b"", headers=told)
         self._parked.labels(topic.name, getattr(error, "reason", "") or type(error).__name__).inc()
 
 

@@ -144,6 +144,8 @@ def check_record(topic: Topic, value: bytes | None, key: bytes | None) -> None:
     """Raises: Invalid for what no Kafka would take; a refusal by the broker fails its neighbours in the batch, too."""
     if topic.is_compacted and key is None:
         raise Invalid(f"{topic.name} is compacted: its records need a key", field="key", reason="no_key")
+    if value is None and key is None:
+        raise Invalid(f"a record for {topic.name} needs a key or a value", field="value", reason="empty")
     if len(value or b"") >= MAX_REQUEST_BYTES:
         raise _too_large(topic, value)
 

@@ -76,10 +76,9 @@ class RuleFeed:
         before = self._rules.get(key)
         try:
             self._apply(key, record.value)
-        except CorkboardError as error:
+        except CorkboardError:
             self.num_bad_records += 1
-            log.warning("rule record not usable, last good rule kept", rule=key, error=str(error))
-            return
+            raise  # the table counts it and says why
         if self._is_caught_up and self._rules.get(key) != before:
             await self._enforce()
 

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from redis.asyncio import Redis
+from redis.asyncio import ConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
@@ -13,17 +13,27 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from chassis.deadline import Deadline
 from chassis.errors import DeadlineExceeded, Unavailable
+from chassis.redis.security import NO_SECURITY, RedisSecurity
 
 
 class RedisClient:
-    """A part that owns a pool. It connects with the first command, so a dead server never blocks a start."""
+    """A part that owns a pool. It connects with the first command, so a dead server never blocks a start.
+
+    Raises: Invalid when the security does not fit the address, or a file of it cannot be used.
+    """
 
     name = "redis"
 
     def __init__(
-        self, url: str, *, timeout_s: float = 0.5, connect_timeout_s: float = 0.2, max_connections: int = 64
+        self,
+        url: str,
+        *,
+        timeout_s: float = 0.5,
+        connect_timeout_s: float = 0.2,
+        max_connections: int = 64,
+        security: RedisSecurity = NO_SECURITY,
     ) -> None:
-        self.connection: Redis = Redis.from_url(
+        pool = ConnectionPool.from_url(
             url,
             decode_responses=False,
             socket_timeout=timeout_s,
@@ -31,7 +41,10 @@ class RedisClient:
             max_connections=max_connections,
             retry=Retry(NoBackoff(), 1),
             health_check_interval=30,
+            **security.options(url),
         )
+        pool.connection_class = security.connection_class() or pool.connection_class
+        self.connection: Redis = Redis.from_pool(pool)
 
     async def start(self, tasks: asyncio.TaskGroup) -> None:
         """Nothing to wait for."""

@@ -10,7 +10,7 @@ from chassis.clock import SYSTEM_CLOCK, Clock
 from chassis.deadline import Deadline
 from chassis.errors import Unavailable
 from chassis.kafka.bus import Apply, Handle, Part, Producer, Record, StartOffsets
-from chassis.kafka.handling import Handler
+from chassis.kafka.handling import Check, Handler
 from chassis.kafka.intake import Intake
 from chassis.kafka.parking import parked_headers
 from chassis.kafka.partitioner import murmur2
@@ -49,8 +49,9 @@ class InMemoryBus:
         *,
         max_records: int = 64,
         start_offsets: StartOffsets | None = None,
+        check: Check | None = None,
     ) -> Part:
-        return InMemoryConsumer(self, name, topics, group, handle, max_records, start_offsets)
+        return InMemoryConsumer(self, name, topics, group, handle, max_records, start_offsets, check)
 
     def table(self, name: str, topic: Topic, apply: Apply) -> Part:
         return InMemoryTable(self, name, topic, apply)
@@ -124,6 +125,7 @@ class InMemoryConsumer:
         handle: Handle,
         max_records: int,
         start_offsets: StartOffsets | None,
+        check: Check | None = None,
     ) -> None:
         self.name = name
         self._bus = bus
@@ -131,7 +133,7 @@ class InMemoryConsumer:
         self._group = group
         self._max_records = max_records
         self._start_offsets = start_offsets
-        self._handler = Handler(name, handle, self, Metrics(name), SYSTEM_CLOCK, lambda _: None)
+        self._handler = Handler(name, handle, self, Metrics(name), SYSTEM_CLOCK, lambda _: None, check)
         self._intakes: dict[str, Intake] = {}
         self._next: dict[tuple[str, int], int] = {}
         self._task: asyncio.Task[None] | None = None

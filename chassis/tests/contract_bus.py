@@ -5,6 +5,7 @@ import uuid
 from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 import pytest
 
@@ -36,10 +37,13 @@ class Seen:
 
     async def __call__(self, records: Sequence[Record]) -> None:
         for record in records:
-            if error := self._trouble(record):
-                raise error
+            self.check(record)
         self.records += records
         self.batches.append(list(records))
+
+    def check(self, record: Record) -> None:
+        if error := self._trouble(record):
+            raise error
 
     def values(self) -> list[bytes | None]:
         return [record.value for record in self.records]
@@ -184,6 +188,15 @@ class BusContract:
         assert headers["parked-attempt"] == "1"
         assert headers["parked-where"]
 
+    async def test_poison_that_a_check_finds_does_not_split_what_is_left(self, bus: Bus) -> None:
+        topic = await make_topic(bus)
+        seen = Seen(lambda record: Invalid("poison") if b"bad" in (record.value or b"") else None)
+        await send(bus, topic, b"a", b"bad 1", b"b", b"bad 2", b"c", b"bad 3", b"d")
+        async with running(bus.consumer("reader", [topic], unique("group"), seen, check=seen.check)):
+            await seen.until(4)
+        assert [[record.value for record in batch] for batch in seen.batches] == [[b"a", b"b", b"c", b"d"]]
+        assert [record.value for record in await read_all(bus, topic.parked)] == [b"bad 1", b"bad 2", b"bad 3"]
+
     async def test_parked_records_do_not_come_again(self, bus: Bus) -> None:
         topic, group = await make_topic(bus), unique("group")
         await send(bus, topic, b"bad", b"a")
@@ -312,6 +325,8 @@ class BusContract:
         async with running(producer):
             with pytest.raises(Invalid, match="need a key"):
                 await producer.send(topic, b"x")
+            with pytest.raises(Invalid, match="needs a key or a value"):
+                await producer.send(replace(topic, is_compacted=False), None)
             with pytest.raises(Invalid, match="too large"):
                 await producer.send(topic, bytes(9 << 20), key=b"k")
             await producer.send(topic, b"good", key=b"k")

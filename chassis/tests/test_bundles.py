@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -162,8 +163,37 @@ def test_anything_that_differs_is_corrupt(store: BundleStore, damage: Callable[[
 
 def test_missing_bundle_is_not_found(store: BundleStore, tmp_path: Path) -> None:
     with pytest.raises(NotFound):
-        store.open(Release("ranker", "v1", str(tmp_path / "none"), "0" * 64, 0))
+        store.open(Release("ranker", "v9", str(tmp_path / "store" / "ranker" / "v9"), "0" * 64, 0))
     assert store.list("ranker") == []
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"uri": "file:///etc"},
+        {"uri": "http://169.254.169.254/latest"},
+        {"uri": "memory://ranker/v1"},
+        {"uri": "no-such-protocol://x"},
+        {"uri": ""},
+        {"name": "../../ranker"},
+        {"version": "../../../var/lib/x"},
+        {"manifest_sha256": "../x"},
+        {"manifest_sha256": "0" * 63},
+    ],
+    ids=str,
+)
+def test_an_announcement_cannot_make_a_process_read_from_elsewhere(
+    store: BundleStore, tmp_path: Path, change: dict[str, Any]
+) -> None:
+    """With what lies there having the right bytes."""
+    release = store.write("ranker", "v1", FILES)
+    moved = tmp_path / "elsewhere"
+    shutil.copytree(store.open(release), moved)
+    with pytest.raises(Corrupt):
+        store.open(replace(release, uri=str(moved)))
+    with pytest.raises(Corrupt):
+        store.open(replace(release, **change))
+    assert moved.is_dir() and store.open(release).is_dir(), "nothing was removed"
 
 
 def test_versions_are_listed_oldest_first(store: BundleStore) -> None:

@@ -90,3 +90,29 @@ def test_secrets_are_not_shown_and_the_rest_is() -> None:
     assert (shown["page_token_key"], shown["zone"]) == ("***", "az-a")
     assert shown["peers"] == {"cg": "grpc://***@c"}
     assert redacted(Config())["page_token_key"] == ""
+
+
+TLS = {"TEST_TLS_CERT_PATH": "tls.crt", "TEST_TLS_KEY_PATH": "tls.key", "TEST_TLS_CA_PATH": "ca.crt"}
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "::1", "127.0.0.9"])
+def test_plaintext_stays_on_loopback_unless_it_is_asked_for(host: str) -> None:
+    assert not read(TEST_GRPC_HOST=host).tls_enabled
+    for beyond in ("10.0.0.7", "::", "quota.example"):
+        with pytest.raises(Invalid, match="tls_enabled, or plaintext_enabled") as raised:
+            read(TEST_GRPC_HOST=beyond)
+        assert raised.value.field == "TEST_PLAINTEXT_ENABLED"
+        assert read(TEST_GRPC_HOST=beyond, TEST_PLAINTEXT_ENABLED="true").grpc_host == beyond
+        assert read(TEST_GRPC_HOST=beyond, TEST_TLS_ENABLED="true", **TLS).tls_enabled
+
+
+@pytest.mark.parametrize("missing", TLS)
+def test_with_tls_every_file_is_needed(missing: str) -> None:
+    with pytest.raises(Invalid, match=f"{missing}.*needed while tls_enabled"):
+        read(TEST_TLS_ENABLED="true", **{name: value for name, value in TLS.items() if name != missing})
+
+
+@pytest.mark.parametrize("prefix", ["corkboard/", "spiffe://corkboard/ns/feeds/sa", "spiffe:///"])
+def test_an_identity_prefix_ends_with_a_slash(prefix: str) -> None:
+    with pytest.raises(Invalid, match="TEST_TLS_IDENTITY_PREFIX"):
+        read(TEST_TLS_IDENTITY_PREFIX=prefix)

@@ -79,6 +79,15 @@ async def test_invalid_names_field_and_reason() -> None:
     assert error.details() == "key is empty"
 
 
+@pytest.mark.parametrize("character", ["x", "\n", "é", "\U0010ffff", "\ud800"])
+async def test_a_refusal_fits_into_metadata_whatever_it_repeats_of_the_input(character: str) -> None:
+    async def refuse(request: Any) -> Any:
+        raise Invalid(character * 100_000, field=character * 100_000)
+
+    async with serving(ScriptedQuota(refuse)) as door:
+        assert (await _error_of(door)).code() is grpc.StatusCode.INVALID_ARGUMENT
+
+
 async def test_bug_answers_a_correlation_id_and_nothing_else(capfd: pytest.CaptureFixture[str]) -> None:
     async def crash(request: Any) -> Any:
         raise ValueError("password=hunter2")
@@ -207,6 +216,9 @@ async def test_oversized_request_and_gzip_bomb_are_refused() -> None:
 async def test_metadata_over_8_kb_is_refused() -> None:
     async with serving(ScriptedQuota()) as door:
         error = await _error_of(door, metadata=(("x-big", "y" * 9000),))
+        assert error.code() is grpc.StatusCode.INVALID_ARGUMENT
+        assert (error.details() or "").startswith("metadata of 9")
+        error = await _error_of(door, metadata=(("x-far-too-big", "y" * 20_000),))
         assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
         await _raw_call(door, metadata=(("x-fine", "y" * 4000),))
 

@@ -27,6 +27,7 @@ def _rpc_error(code: grpc.StatusCode, message: str = "", *metadata: tuple[str, s
         errors.NotFound,
         errors.Conflict,
         errors.PermissionDenied,
+        errors.Unauthenticated,
         errors.Overloaded,
         errors.Unavailable,
         errors.DeadlineExceeded,

@@ -98,3 +98,21 @@ def test_what_json_does_not_know_is_still_logged(lines: Lines) -> None:
     logs.get_logger("store").info("odd", what={1, 2}, raw=b"\xff", who="Zoë\x00")
     (line,) = lines()
     assert line["who"] == "Zoë\x00"
+
+
+def told(secret: str, **facts: Any) -> Any:
+    """What a line of a process with this secret says."""
+    out = io.StringIO()
+    logs.configure("info", "test", "az-a", out, secret=secret)
+    logs.get_logger("store").info("read", **facts)
+    logging.getLogger("somebody").warning("theirs")
+    return json.loads(out.getvalue().splitlines()[0])
+
+
+def test_users_are_told_by_pseudonyms_of_the_secret(lines: Lines) -> None:
+    one, again, other = (told(secret, user_id="person-00042")["user_id"] for secret in ("a", "a", "b"))
+    assert one == again != other
+    assert one.startswith("user-") and "00042" not in one
+    assert told("a", user_id="person-00043")["user_id"] != one
+    assert told("", user_id="person-00042")["user_id"] != told("", user_id="person-00042")["user_id"]
+    assert told("a", user_ids=["person-00042"], other="person-00042")["user_ids"] == [one]

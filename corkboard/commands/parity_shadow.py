@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from chassis.errors import Conflict, Unavailable
 from chassis.kafka.connection import Connection
 from chassis.kafka.group_start import delete_topics, start_group_at
+from chassis.kafka.security import KafkaSecurity
 from corkboard import releases
 from corkboard.commands.output import Output
 from corkboard.commands.parity_jobs import job, shadow_settings
@@ -87,4 +88,4 @@ def _wait_ready(home: Home, names: list[str]) -> None:
 
 
 def _connection(kafka: str) -> Connection:
-    return Connection(kafka, "", "corkboard-cli")
+    return Connection(kafka, "", "corkboard-cli", security=KafkaSecurity.of_environment())

@@ -1,6 +1,7 @@
 """`replay`: what changed definitions would make of the feeds that were served, before they ship."""
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterable
@@ -14,6 +15,7 @@ from corkboard import releases
 from corkboard.commands import parity_versions
 from corkboard.commands.definitions import Folder
 from corkboard.commands.output import Json, Output, table
+from corkboard.local.certificates import job_environment
 from corkboard.local.home import Home
 from corkboard.session import Endpoints
 
@@ -73,6 +75,7 @@ def run_job(
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        env=os.environ | job_environment(endpoints.certificates),
     ) as job:
         assert job.stdout is not None and job.stderr is not None  # noqa: S101  # they are pipes
         said = _progress(job.stderr, output)

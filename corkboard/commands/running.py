@@ -36,6 +36,9 @@ def up(
     zones: Zones = "local",
     port_base: PortBase = 7100,
     page: Annotated[bool, typer.Option("--page/--no-page", help="Feeds as a page in the browser.")] = True,
+    tls: Annotated[
+        bool, typer.Option("--tls", help="mTLS between services, with certificates of an authority of this start.")
+    ] = False,
     detach: Annotated[
         bool, typer.Option("--detach", help="Return when everything is ready; go on in the background.")
     ] = False,
@@ -55,6 +58,7 @@ def up(
         os.environ.get("CORKBOARD_REDIS", ""),
         os.environ.get("CORKBOARD_OTLP", ""),
         page,
+        tls,
     )
     end_stale(home, output.say)
     if detach:
@@ -102,6 +106,7 @@ def start_detached(home: Home, options: Options, say: Callable[[str], None]) -> 
         "--port-base",
         str(options.port_base),
         "--page" if options.page else "--no-page",
+        *(["--tls"] if options.tls else []),
     ]
     with log_path.open("ab") as log:
         child = subprocess.Popen(  # noqa: S603  # this interpreter, our module

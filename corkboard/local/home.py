@@ -39,6 +39,11 @@ class Home:
         return self.root / "traces.sqlite"
 
     @property
+    def certificates(self) -> Path:
+        """A folder for each identity; there only while mTLS is on."""
+        return self.root / "certificates"
+
+    @property
     def state_file(self) -> Path:
         return self.root / "run.json"
 

@@ -7,7 +7,7 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,8 +37,17 @@ class KafkaServer:
     """One broker process. `start` returns when it takes connections; data stay in `data_dir` between starts."""
 
     def __init__(
-        self, data_dir: Path, broker: Broker, cluster: Sequence[Broker], jar_cache: Path | None = None
+        self,
+        data_dir: Path,
+        broker: Broker,
+        cluster: Sequence[Broker],
+        jar_cache: Path | None = None,
+        *,
+        settings: Mapping[str, str] | None = None,
+        users: Sequence[str] = (),
     ) -> None:
+        self._settings = settings or {}
+        self._users = tuple(users)
         self._dir = data_dir
         self._broker = broker
         self._cluster = tuple(cluster)
@@ -47,10 +56,18 @@ class KafkaServer:
         self.log_path = data_dir / "kafka.log"
 
     @classmethod
-    def alone(cls, data_dir: Path, port: int, controller_port: int) -> "KafkaServer":
-        """A cluster of one."""
+    def alone(
+        cls,
+        data_dir: Path,
+        port: int,
+        controller_port: int,
+        *,
+        settings: Mapping[str, str] | None = None,
+        users: Sequence[str] = (),
+    ) -> "KafkaServer":
+        """A cluster of one. `settings` go over the usual ones; `users`: see the storage tool's `--add-scram`."""
         broker = Broker(1, port, controller_port, "local")
-        return cls(data_dir, broker, [broker])
+        return cls(data_dir, broker, [broker], settings=settings, users=users)
 
     @property
     def address(self) -> str:
@@ -132,6 +149,7 @@ class KafkaServer:
 
     def _format(self, properties: Path) -> None:
         arguments = ["kafka.tools.StorageTool", "format", "-t", self._cluster_id(), "-c", str(properties)]
+        arguments += [word for user in self._users for word in ("--add-scram", user)]
         done = subprocess.run(  # noqa: S603
             [*self._java(), *arguments], capture_output=True, text=True, timeout=FORMAT_WITHIN_S, check=False
         )
@@ -176,7 +194,7 @@ class KafkaServer:
             "num.network.threads": 2,
             "num.io.threads": 4,
         }
-        return "".join(f"{key}={value}\n" for key, value in settings.items())
+        return "".join(f"{key}={value}\n" for key, value in {**settings, **self._settings}.items())
 
     def _log_tail(self) -> str:
         if not self.log_path.exists():

@@ -17,6 +17,7 @@ class Options:
     redis: str = ""
     otlp: str = ""
     page: bool = True
+    tls: bool = False
 
 
 def parse_zones(text: str) -> Sequence[str]:

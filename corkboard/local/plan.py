@@ -5,6 +5,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from corkboard.local.certificates import settings_of
 from corkboard.local.home import Home
 from corkboard.local.ports import Ports
 from corkboard.local.shadow import Shadow
@@ -51,7 +52,17 @@ class Plan:
 class Planner:
     """Knows which variable each service wants."""
 
-    def __init__(self, home: Home, ports: Ports, zones: Sequence[str], addresses: Addresses, page_key: str) -> None:
+    def __init__(
+        self,
+        home: Home,
+        ports: Ports,
+        zones: Sequence[str],
+        addresses: Addresses,
+        page_key: str,
+        *,
+        has_tls: bool = False,
+    ) -> None:
+        self._has_tls = has_tls
         self._home = home
         self._ports = ports
         self._zones = tuple(zones)
@@ -94,6 +105,7 @@ class Planner:
         environment = {key: os.environ[key] for key in PASSED_ON if key in os.environ}
         # One arena and one thread per process: seven services share few cores and little memory.
         environment |= {"MALLOC_ARENA_MAX": "2", "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
+        environment |= {"GRPC_VERBOSITY": "ERROR"}  # its core writes lines of its own, one for each bad handshake
         environment |= {f"{prefix}_{key}": value for key, value in settings.items()}
         return ServiceSpec(
             name,
@@ -105,17 +117,21 @@ class Planner:
         )
 
     def _shared(self, service: str, name: str, zone: str, index: int) -> dict[str, str]:
-        return {
-            "GRPC_PORT": str(self._ports.grpc(service, index)),
-            "ADMIN_PORT": str(self._ports.admin(service, index)),
-            "ZONE": zone,
-            "INSTANCE": name,
-            "GROUP_INSTANCE_ID": name,  # after a crash it is itself again at once
-            "KAFKA_BOOTSTRAP": self._addresses.kafka,
-            "OTLP_ENDPOINT": self._addresses.otlp,
-            "BUNDLES_URI": str(self._home.bundles),
-            "STATE_DIR": str(self._home.service_state(name)),
-        } | self._leases(service)
+        return (
+            {
+                "GRPC_PORT": str(self._ports.grpc(service, index)),
+                "ADMIN_PORT": str(self._ports.admin(service, index)),
+                "ZONE": zone,
+                "INSTANCE": name,
+                "GROUP_INSTANCE_ID": name,  # after a crash it is itself again at once
+                "KAFKA_BOOTSTRAP": self._addresses.kafka,
+                "OTLP_ENDPOINT": self._addresses.otlp,
+                "BUNDLES_URI": str(self._home.bundles),
+                "STATE_DIR": str(self._home.service_state(name)),
+            }
+            | self._leases(service)
+            | (settings_of(self._home.certificates, service) if self._has_tls else {})
+        )
 
     def _leases(self, service: str) -> dict[str, str]:
         if service == "quota":

@@ -60,7 +60,9 @@ class OwnServer:
 class Servers:
     """All servers by name: `kafka-1`.. , `valkey-<zone>`, `traces`, `page`."""
 
-    def __init__(self, home: Home, ports: Ports, zones: Sequence[str], num_brokers: int) -> None:
+    def __init__(
+        self, home: Home, ports: Ports, zones: Sequence[str], num_brokers: int, *, has_tls: bool = False
+    ) -> None:
         self._ports = ports
         self._num_brokers = num_brokers
         self._zones = tuple(zones)
@@ -70,7 +72,9 @@ class Servers:
             zone: ValkeyServer(home.data / f"valkey-{zone}", ports.valkey(index)) for index, zone in enumerate(zones)
         }
         self._traces = OwnServer(home, "traces", "corkboard.traces", ports.otlp, [])
-        self._page = OwnServer(home, "page", "corkboard.page", ports.page, ["--port-base", str(ports.base)])
+        page_arguments = ["--port-base", str(ports.base)]
+        page_arguments += ["--certificates", str(home.certificates)] if has_tls else []
+        self._page = OwnServer(home, "page", "corkboard.page", ports.page, page_arguments)
         self.by_name: dict[str, Server] = {}
 
     @property

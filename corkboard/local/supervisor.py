@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from chassis.errors import NotFound, Unavailable
-from corkboard.local import probes
+from corkboard.local import certificates, probes
 from corkboard.local.control import ControlServer
 from corkboard.local.home import Home
 from corkboard.local.options import Options
@@ -35,7 +35,7 @@ class Supervisor:
         self._say = say
         self._prepare = prepare
         self._ports = Ports(options.port_base)
-        self._servers = Servers(home, self._ports, options.zones, options.num_brokers)
+        self._servers = Servers(home, self._ports, options.zones, options.num_brokers, has_tls=options.tls)
         self._processes: dict[str, ManagedProcess] = {}
         self._specs: dict[str, ServiceSpec] = {}
         self._stopped_on_purpose: set[str] = set()
@@ -148,6 +148,7 @@ class Supervisor:
 
     def _start_servers(self) -> Addresses:
         options = self._options
+        (certificates.issue_all if options.tls else certificates.forget)(self._home.certificates)
         if not options.kafka:
             self._say(f"Kafka ({options.num_brokers} broker{'s' if options.num_brokers > 1 else ''})")
             self._servers.start_kafka()
@@ -167,7 +168,8 @@ class Supervisor:
         return self._planner(addresses).plan()
 
     def _planner(self, addresses: Addresses) -> Planner:
-        return Planner(self._home, self._ports, self._options.zones, addresses, self._page_key())
+        options = self._options
+        return Planner(self._home, self._ports, options.zones, addresses, self._page_key(), has_tls=options.tls)
 
     def _page_key(self) -> str:
         """The key that signs page tokens: made once, so that tokens outlive a restart."""

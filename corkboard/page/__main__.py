@@ -32,10 +32,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--port-base", type=int, required=True)
+    parser.add_argument("--certificates", type=Path, help="folder of everybody's, while mTLS is on")
     parser.add_argument("--database", type=Path, required=True, help="spans, as the trace receiver keeps them")
     arguments = parser.parse_args()
     with suppress(KeyboardInterrupt):
-        asyncio.run(serve(arguments.port, Endpoints(Ports(arguments.port_base)), TraceStore(arguments.database)))
+        endpoints = Endpoints(Ports(arguments.port_base), certificates=arguments.certificates)
+        asyncio.run(serve(arguments.port, endpoints, TraceStore(arguments.database)))
 
 
 if __name__ == "__main__":

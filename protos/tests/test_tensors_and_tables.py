@@ -59,3 +59,9 @@ def test_batches_survive_with_their_schema(num_rows: int) -> None:
 def test_bytes_that_are_no_stream_are_corrupt(content: bytes) -> None:
     with pytest.raises(Corrupt):
         table_to_batch(pb.ArrowTable(ipc_stream=content))
+
+
+def test_a_tensor_with_more_axes_than_any_model_has_is_invalid() -> None:
+    tensor = pb.Tensor(data=b"\0\0\0\0", shape=[1] * 100, dtype=pb.DTYPE_FLOAT32)
+    with pytest.raises(Invalid, match="100 axes"):
+        tensor_to_numpy(tensor)

@@ -5,8 +5,9 @@ import json
 from collections.abc import Iterable
 from typing import Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 
+from chassis import strict_json
 from chassis.errors import Corrupt, Invalid
 from sequences.definitions.definition import Definition, Frozen, Name
 from sequences.definitions.enrichment import Enrichment
@@ -67,8 +68,9 @@ def assemble(definitions: Iterable[Definition]) -> Definitions:
 def parse(content: bytes) -> Definitions:
     """Definitions of canonical JSON. Raises: Corrupt when it is not of this format."""
     try:
+        strict_json.loads(content)
         definitions = Definitions.model_validate_json(content)
-    except ValidationError as error:
+    except ValueError as error:  # pydantic's ValidationError among them
         raise Corrupt(f"definitions cannot be read: {error}", reason="bad_definitions") from error
     return definitions.model_copy(update={"version": version_of(definitions.canonical_json())})
 

@@ -2,10 +2,10 @@
 
 from pydantic import Field
 
-from chassis.config import ServiceConfig
+from chassis.redis.security import RedisConfig
 
 
-class Config(ServiceConfig):
+class Config(RedisConfig):
     """Read from BLENDER_* variables."""
 
     grpc_port: int = Field(default=7107, ge=0, le=65535, description="port of the feed API; 0 = any free one")

@@ -9,6 +9,7 @@ from chassis.kafka.bus import Bus
 from chassis.lifecycle import Part, Service
 from chassis.logs import get_logger
 from chassis.redis.client import RedisClient
+from chassis.redis.security import RedisSecurity
 from chassis.shell import Shell
 from protos.blender.v1.blender_pb2_grpc import add_BlendServiceServicer_to_server, add_FeedServiceServicer_to_server
 from protos.contracts import CONTRACTS
@@ -59,7 +60,7 @@ def build(
     """The service. Peers are real gRPC clients of the configured targets."""
     shell = Shell("blender", config, CONTRACTS, bus=bus, clock=clock)
     catalogue = Catalogue(shell.health)
-    redis = RedisClient(config.redis_url)
+    redis = RedisClient(config.redis_url, security=RedisSecurity.of(config))
     explanations = explanations or RedisExplanations(redis, config.explanation_ttl_s)
     served_log = _served_log(shell, config, explanations)
     indexer = GrpcIndexer(shell.channel(config.indexer_target))

@@ -11,6 +11,7 @@ from chassis.clock import SYSTEM_CLOCK, Clock
 from chassis.grpc.limits import MethodLimit
 from chassis.health import Health
 from chassis.kafka.bus import Bus, KafkaBus
+from chassis.kafka.security import KafkaSecurity
 from chassis.kafka.topic import Topic
 from chassis.lifecycle import Part, Service
 from chassis.shell import Shell
@@ -139,6 +140,7 @@ def _side_bus(shell: Shell, config: Config) -> Bus:
         health=Health(),
         clock=shell.clock,
         group_instance_id=config.group_instance_id,
+        security=KafkaSecurity.of(config),
     )
 
 

@@ -5,10 +5,10 @@ from typing import Literal
 
 from pydantic import Field, field_validator
 
-from chassis.config import ServiceConfig
+from chassis.redis.security import RedisConfig
 
 
-class Config(ServiceConfig):
+class Config(RedisConfig):
     """Read from INDEXER_* by `chassis.config.load`."""
 
     role: Literal["online", "lake", "all"] = Field(

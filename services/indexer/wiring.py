@@ -9,9 +9,11 @@ from chassis.grpc.limits import MIB, MethodLimit
 from chassis.grpc.server import Servicer
 from chassis.health import Health
 from chassis.kafka.bus import Bus, KafkaBus
+from chassis.kafka.security import KafkaSecurity
 from chassis.lifecycle import Part, Service
 from chassis.metrics import Metrics
 from chassis.redis.client import RedisClient
+from chassis.redis.security import RedisSecurity
 from chassis.shell import Shell
 from protos import topics
 from protos.contracts import CONTRACTS
@@ -108,6 +110,7 @@ def redis_connection(config: Config) -> tuple[RedisClient, RedisConnection]:
         timeout_s=config.write_timeout_s,
         connect_timeout_s=config.read_timeout_s,
         max_connections=MAX_CONNECTIONS,
+        security=RedisSecurity.of(config),
     )
     limits = {"read_timeout_s": config.read_timeout_s, "write_timeout_s": config.write_timeout_s}
     return client, RedisConnection(client, **limits)
@@ -121,6 +124,7 @@ def kafka_bus(config: Config) -> KafkaBus:
         instance="indexer-offline",
         metrics=Metrics("indexer"),
         health=Health(),
+        security=KafkaSecurity.of(config),
     )
 
 
@@ -183,6 +187,7 @@ def _lake(shell: Shell, config: Config, lake: Lake) -> list[Part]:
         consumer.handle,
         max_records=MAX_RECORDS,
         start_offsets=consumer.start_offsets,
+        check=consumer.check,
     )
     rounds = [*_upkeep(shell, config, lake, writer), *_reliability(shell, config, lake)]
     return [writer, *rounds, consuming, LakeDrain(writer)]

@@ -116,7 +116,7 @@ def _build_leaf(config: Config, shell: Shell) -> Service:
     from services.ranker.outbound.bundle_model_files import read_ranker
 
     torch.set_num_threads(config.torch_num_threads)
-    models = HostedModels()
+    models = HostedModels({*config.model_names, *config.shadow_names})
     contexts: ContextCache[Context] = ContextCache(config.context_cache_max_bytes, ContextMetrics(shell.metrics))
     batcher = Batcher(
         BatchMetrics(shell.metrics),

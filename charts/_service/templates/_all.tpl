@@ -3,6 +3,10 @@
 {{ include "corkboard.serviceAccount" . }}
 ---
 {{ include "corkboard.configMap" . }}
+{{- if and .Values.global.tls.enabled (not .Values.tls.existingSecret) }}
+---
+{{ include "corkboard.certificate" . }}
+{{- end }}
 ---
 {{ include "corkboard.deployment" . }}
 ---

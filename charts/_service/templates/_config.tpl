@@ -11,10 +11,20 @@
   "bundles_uri" .Values.global.bundlesUri
   "state_dir" "/var/lib/corkboard/state"
   "reflection_enabled" false
-  "drain_s" .Values.drainSeconds -}}
+  "drain_s" .Values.drainSeconds
+  "tls_enabled" .Values.global.tls.enabled
+  "plaintext_enabled" (not .Values.global.tls.enabled) -}}
+{{- if .Values.global.tls.enabled -}}
+{{- $_ := set $all "tls_cert_path" "/etc/corkboard/tls/tls.crt" -}}
+{{- $_ := set $all "tls_key_path" "/etc/corkboard/tls/tls.key" -}}
+{{- $_ := set $all "tls_ca_path" "/etc/corkboard/tls/ca.crt" -}}
+{{- $_ := set $all "tls_identity_prefix" (include "corkboard.identityPrefix" .) -}}
+{{- $_ := set $all "tls_aliases" (join "," .Values.global.tls.aliases) -}}
+{{- end -}}
 {{- if .Values.usesRedis -}}
 {{- $_ := set $all "redis_url" (replace "{zone}" (include "corkboard.zone" .) .Values.global.redisUrl) -}}
 {{- end -}}
+{{- $all = merge $all (include "corkboard.serverSettings" . | fromYaml) -}}
 {{- range $field, $peer := .Values.peers -}}
 {{- $_ := set $all $field (include "corkboard.target" (list $ $peer)) -}}
 {{- end -}}

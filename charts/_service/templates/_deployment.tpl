@@ -71,12 +71,12 @@ containers:
     ports:
       - {name: grpc, containerPort: {{ .Values.ports.grpc }}}
       - {name: admin, containerPort: {{ .Values.ports.admin }}}
-    startupProbe:
-      grpc: {port: {{ .Values.ports.grpc }}}
+    startupProbe:  # all probes ask the admin port: the kubelet has no certificate for the other
+      httpGet: {path: /readyz, port: admin}
       periodSeconds: 2
       failureThreshold: {{ div (int .Values.startupSeconds) 2 }}
     readinessProbe:
-      grpc: {port: {{ .Values.ports.grpc }}}
+      httpGet: {path: /readyz, port: admin}
       periodSeconds: 2
       timeoutSeconds: 2
       failureThreshold: 2
@@ -95,6 +95,10 @@ containers:
     volumeMounts:
       - {name: state, mountPath: /var/lib/corkboard}
       - {name: tmp, mountPath: /tmp}
+      {{- if .Values.global.tls.enabled }}
+      - {name: tls, mountPath: /etc/corkboard/tls, readOnly: true}
+      {{- end }}
+      {{- include "corkboard.serverMounts" . | nindent 6 }}
       {{- if .Values.global.bundlesVolume }}
       - {name: bundles, mountPath: /bundles, readOnly: true}
       {{- end }}
@@ -107,6 +111,10 @@ volumes:
     {{- else }}
     emptyDir: {}
     {{- end }}
+  {{- if .Values.global.tls.enabled }}
+  {{- include "corkboard.tlsVolume" . | nindent 2 }}
+  {{- end }}
+  {{- include "corkboard.serverVolumes" . | nindent 2 }}
   {{- with .Values.global.bundlesVolume }}
   - name: bundles
     {{- toYaml . | nindent 4 }}

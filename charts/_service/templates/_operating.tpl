@@ -53,13 +53,17 @@ spec:
   restartPolicy: Never
   automountServiceAccountToken: false
   enableServiceLinks: false
-  securityContext: {runAsNonRoot: true, runAsUser: 10001, runAsGroup: 10001, seccompProfile: {type: RuntimeDefault}}
+  securityContext: {runAsNonRoot: true, runAsUser: 10001, runAsGroup: 10001, fsGroup: 10001, seccompProfile: {type: RuntimeDefault}}
   containers:
     - name: health
       image: {{ include "corkboard.image" . }}
       imagePullPolicy: {{ .Values.image.pullPolicy }}
       command: [python, -m, chassis.grpc.probe]
-      args: ["{{ include "corkboard.fullname" . }}:{{ .Values.ports.grpc }}"]
+      args: ["{{ include "corkboard.fullname" . }}:{{ .Values.ports.grpc }}"{{ if .Values.global.tls.enabled }}, /etc/corkboard/tls{{ end }}]
       resources: {requests: {cpu: 50m, memory: 128Mi}, limits: {memory: 128Mi}}
       securityContext: {allowPrivilegeEscalation: false, readOnlyRootFilesystem: true, capabilities: {drop: [ALL]}}
+      {{- if .Values.global.tls.enabled }}
+      volumeMounts: [{name: tls, mountPath: /etc/corkboard/tls, readOnly: true}]
+  volumes: {{- include "corkboard.tlsVolume" . | nindent 4 }}
+  {{- end }}
 {{- end -}}

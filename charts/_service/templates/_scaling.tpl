@@ -18,6 +18,12 @@ spec:
         topic: {{ .Values.autoscaling.lag.topic }}
         lagThreshold: {{ .Values.autoscaling.lag.records | quote }}
         allowIdleConsumers: "false"
+        {{- if hasSuffix "SSL" .Values.global.kafka.protocol }}
+        tls: enable
+        {{- end }}
+      {{- with .Values.autoscaling.lag.authentication }}
+      authenticationRef: {name: {{ . }}}
+      {{- end }}
 {{- else -}}
 apiVersion: autoscaling/v2
 kind: HorizontalPodAutoscaler

@@ -20,8 +20,10 @@ from chassis.errors import CorkboardError, Corrupt, NotFound
 from chassis.grpc.client import ChannelPool
 from chassis.health import Health
 from chassis.kafka.bus import Bus, KafkaBus, Record
+from chassis.kafka.security import KafkaSecurity
 from chassis.metrics import Metrics
 from chassis.tasks import Tasks
+from chassis.tls import CertificateSource
 from protos.topics import FEEDS_SERVED
 from sequences.definitions import bundle
 from sequences.definitions.definitions import Definitions
@@ -128,8 +130,12 @@ async def _main(arguments: argparse.Namespace) -> dict[str, Any]:
         metrics=Metrics("replay"),
         health=Health(),
         clock=SYSTEM_CLOCK,
+        security=KafkaSecurity.of_environment(),
     )
-    pool = ChannelPool(arguments.indexer_target)
+    metrics = Metrics("replay")
+    pool = ChannelPool(
+        arguments.indexer_target, metrics=metrics, certificates=CertificateSource.of_environment(metrics)
+    )
     try:
         return await run(bus, GrpcIndexer(pool), Asked(before, after, arguments.last, arguments.surface))
     finally:

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import numpy as np
 from torch import nn
 
+from chassis import strict_json
 from chassis.errors import Corrupt
 from modeling import signature as signatures
 from modeling.arrays import AnyArray, Floats
@@ -164,7 +165,7 @@ def _pins(bundle: Path) -> dict[str, int]:
 
 def _read_json(bundle: Path, name: str) -> list[str]:
     try:
-        document = json.loads((bundle / name).read_bytes())
+        document = strict_json.loads((bundle / name).read_bytes())
     except (OSError, ValueError) as error:
         raise Corrupt(f"{bundle / name} cannot be read: {error}", field=name) from error
     if not isinstance(document, list):

@@ -51,6 +51,7 @@ class LakeWriter:
         self._wake = asyncio.Event()
         self._committing = asyncio.Lock()
         self._is_draining = False
+        self._hurried_until_s = 0.0
         self._rows = metrics.counter("lake_rows_total", "Rows by what became of them.", ("table", "outcome"))
         self._seconds = metrics.histogram("lake_commit_seconds", "Time to commit one table.", ("table",))
 
@@ -117,6 +118,7 @@ class LakeWriter:
         rows = [record.rows for waiting in self._waiting for record in waiting.records]
         return (
             self._is_draining
+            or self._clock.monotonic_s() < self._hurried_until_s
             or self._clock.monotonic_s() - self._first_at_s >= self._limits.interval_s
             or sum(each.nbytes for each in rows) >= self._limits.num_bytes
             or sum(each.num_rows for each in rows) >= self._limits.num_events
@@ -140,6 +142,8 @@ class LakeWriter:
                 for each in waiting:
                     await self._commit_table(table, [each])
                 return
+            if error.verdict is Verdict.PARK:  # its sender now halves it to find the poison, which must not take hours
+                self._hurried_until_s = self._clock.monotonic_s() + self._limits.interval_s
             log.warning("lake commit failed", table=table.table_name, error=str(error))
             for each in waiting:
                 _finish(each.done, error)

@@ -11,6 +11,7 @@ from protos.blender.v1 import blender_pb2 as pb
 from services.indexer.domain.lake_rows import FEED_COLUMNS
 from services.indexer.domain.users import PinServing
 from services.indexer.inbound.envelopes import where
+from services.indexer.inbound.times import check_time
 
 _FROM_FEED = (
     "request_id",
@@ -44,6 +45,7 @@ def feed_of(record: Record) -> pb.ServedFeed:
         raise Corrupt(f"record at {where(record)} is no ServedFeed: {error}") from error
     if not feed.user_id or not feed.request_id:
         raise Corrupt(f"feed at {where(record)} has no user or request", field="user_id", reason="empty")
+    check_time(where(record), "served_time_ms", feed.served_time_ms)
     return feed
 
 
@@ -54,11 +56,14 @@ def serving_of(feed: pb.ServedFeed) -> PinServing:
 
 
 def rows_of(feed: pb.ServedFeed) -> pa.RecordBatch:
-    """One row per served pin."""
+    """One row per served pin. Raises: Corrupt when a number is larger than a column holds."""
     shared = {name: getattr(feed, name) for name in _FROM_FEED}
     shared["versions"] = json.dumps(dict(feed.versions.by_artifact), sort_keys=True)
     rows = [shared | _candidate(each) for each in feed.candidates if each.position >= 0]
-    return pa.RecordBatch.from_pylist(rows, schema=FEED_COLUMNS)
+    try:
+        return pa.RecordBatch.from_pylist(rows, schema=FEED_COLUMNS)
+    except (OverflowError, pa.ArrowException) as error:
+        raise Corrupt(f"feed {feed.request_id[:100]!r} has no rows: {error}", reason="bad_number") from error
 
 
 def _candidate(candidate: pb.ServedCandidate) -> dict[str, object]:

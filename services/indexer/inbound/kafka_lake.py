@@ -39,6 +39,13 @@ class LakeConsumer:
         table = self._tables[records[0].topic]
         await self._writer.add(table, [_lake_record(record, table) for record in records])
 
+    def check(self, record: Record) -> None:
+        """Whether the record can have rows at all; a batch takes a commit, so it is not to be halved to find out.
+
+        Raises: Corrupt.
+        """
+        _lake_record(record, self._tables[record.topic])
+
     async def start_offsets(self) -> Mapping[tuple[str, int], int]:
         """Where each partition goes on: what the newest snapshots cover. Raises: Unavailable."""
         found = await self._writer.start_offsets()

@@ -17,8 +17,10 @@ from protos.tensors import tensor_to_numpy
 from services.indexer.domain.pins import PIN_SCHEMA
 from services.indexer.domain.users import UserVector
 from services.indexer.inbound.envelopes import where
+from services.indexer.inbound.times import check_time
 from services.indexer.ports import PinRows
 
+MAX_VERSION_BYTES = 1_000
 _FROM_PIN = (
     "pin_id",
     "title",
@@ -79,6 +81,12 @@ def _enriched(record: Record) -> pins_pb2.EnrichedPin | None:
         raise Corrupt(f"record at {where(record)} is no EnrichedPin: {error}") from error
     if not enriched.pin.pin_id:
         raise Corrupt(f"pin at {where(record)} has no id", field="pin_id", reason="empty")
+    for field, time_ms in (
+        ("published_time_ms", enriched.pin.published_time_ms),
+        ("created_time_ms", enriched.pin.created_time_ms),
+        ("enriched_time_ms", enriched.enriched_time_ms),
+    ):
+        check_time(where(record), field, time_ms)
     _array(enriched.content_vector, record)  # poison is found before anything of the run is written
     return enriched
 
@@ -112,6 +120,9 @@ def _vector(record: Record, value: bytes) -> UserVector:
     if not embedding.user_id or not embedding.vector.encoder:
         raise Corrupt(f"vector at {where(record)} has no user or encoder", field="user_id", reason="empty")
     found = embedding.vector
+    check_time(where(record), "computed_time_ms", found.computed_time_ms)
+    if len(found.encoder_version.encode()) > MAX_VERSION_BYTES:
+        raise Corrupt(f"vector at {where(record)} has too long a version", field="encoder_version", reason="too_long")
     return UserVector(
         embedding.user_id, found.encoder, found.encoder_version, _array(found.vector, record), found.computed_time_ms
     )

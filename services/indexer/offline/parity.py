@@ -18,6 +18,8 @@ from chassis.clock import SYSTEM_CLOCK
 from chassis.config import load
 from chassis.deadline import Deadline
 from chassis.errors import CorkboardError
+from chassis.kafka.connection import Connection
+from chassis.kafka.security import KafkaSecurity
 from sequences.parity.gates import Missing, Thresholds
 from sequences.parity.run import Findings, Settings
 from services.indexer.config import Config
@@ -40,7 +42,9 @@ async def compare(config: Config, shadow: Config, job: Job) -> tuple[Findings, M
     window = Window(settings.event_types, settings.from_ms, settings.until_ms)
     async with AsyncExitStack() as stack:
         store = await _opened(stack, config)
-        accepted = await accepted_events(config.kafka_bootstrap, config.zone, window)
+        security = KafkaSecurity.of(config)
+        kafka = Connection(config.kafka_bootstrap, config.zone, "indexer-parity", security=security)
+        accepted = await accepted_events(kafka, window)
         engines = {version.version: ParityEngine(version, store.pins) for version in (old, new)}
         for engine in engines.values():
             stack.callback(engine.close)

@@ -48,10 +48,9 @@ class Window:
         return rows.filter(pc.and_(is_in_time, pc.is_in(rows.column("event_type"), pa.array(self.event_types))))
 
 
-async def accepted_events(bootstrap: str, zone: str, window: Window) -> pa.Table:
+async def accepted_events(connection: Connection, window: Window) -> pa.Table:
     """What ingest accepted, in the columns of ACCEPTED, in order within each user. Raises: Unavailable, Corrupt."""
-    topic, log = topics.EVENTS_ACCEPTED, KafkaLog(bootstrap, zone)
-    connection = Connection(bootstrap, zone, "indexer-parity")
+    topic, log = topics.EVENTS_ACCEPTED, KafkaLog(connection.bootstrap, connection.zone, connection.security)
     begins = await offsets_since(connection, topic, window.from_ms - CLOCK_SLACK_MS)
     parts: list[pa.Table] = []
     async with aclosing(log.read(topic, await log.stretches(topic, begins))) as found:

@@ -13,6 +13,7 @@ from chassis.bundles import BundleStore
 from chassis.config import load
 from chassis.deadline import Deadline
 from chassis.errors import CorkboardError
+from chassis.kafka.security import KafkaSecurity
 from services.indexer.config import Config
 from services.indexer.domain.routing import Routing
 from services.indexer.offline.definitions_in_use import definitions_in_use
@@ -32,7 +33,7 @@ async def rebuild(config: Config, tell: Tell, with_digests: bool = False) -> dic
     definitions = await definitions_in_use(kafka_bus(config), BundleStore(config.bundles_uri))
     store = redis_store(config)
     client, connection = redis_connection(config)
-    kafka = KafkaLog(config.kafka_bootstrap, config.zone)
+    kafka = KafkaLog(config.kafka_bootstrap, config.zone, KafkaSecurity.of(config))
     folder = Path(config.state_dir) / "rebuild" / config.zone
     try:
         job = StoreRebuild(store, RedisProgress(connection), iceberg_lake(config), kafka, folder)

@@ -9,6 +9,7 @@ from aiokafka.errors import KafkaError
 from chassis.errors import Unavailable
 from chassis.kafka.connection import Connection, connect, disconnect
 from chassis.kafka.record import Record, record_of
+from chassis.kafka.security import PLAINTEXT, KafkaSecurity
 from chassis.kafka.topic import Topic
 from services.indexer.domain.rebuild_progress import Stretch
 
@@ -21,8 +22,8 @@ CLOSE_WITHIN_S = 2.0
 class KafkaLog:
     """Of one cluster, from one zone."""
 
-    def __init__(self, bootstrap: str, zone: str) -> None:
-        self._connection = Connection(bootstrap, zone, "indexer-offline")
+    def __init__(self, bootstrap: str, zone: str, security: KafkaSecurity = PLAINTEXT) -> None:
+        self._connection = Connection(bootstrap, zone, "indexer-offline", security=security)
 
     async def stretches(self, topic: Topic, next_offsets: Mapping[int, int]) -> list[Stretch]:
         """From these offsets, or the beginning, to where each partition ends now. Raises: Unavailable.

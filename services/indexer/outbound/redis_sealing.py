@@ -95,7 +95,7 @@ class RedisSealing:
             plan = _plan(made, [], state.buckets, each.digests_of(found.removed), None)
             if await self._swap(user_id, each.sequence, state, plan, changes=True):
                 return found.counts
-        raise Unavailable(f"{each.sequence} of {user_id} changed {MAX_ATTEMPTS} times meanwhile", reason="busy")
+        raise Unavailable(f"{each.sequence} of a user changed {MAX_ATTEMPTS} times meanwhile", reason="busy")
 
     async def _renew(self, user_id: str, each: SequenceRows) -> None:
         state = await self._state(user_id, each.sequence, with_blobs=True)

@@ -1,6 +1,7 @@
 """The lake holds every record once, whatever is cut between its commit and Kafka's."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
@@ -230,3 +231,19 @@ def test_a_topic_made_anew_is_not_covered() -> None:
 
 def rows(number: int) -> pa.Table:
     return dated(pa.Table.from_batches([envelope([event(number)])]), Table.EVENTS)
+
+
+async def test_poison_that_only_a_commit_finds_does_not_cost_an_interval_each(tmp_path: Path) -> None:
+    """A column that was a number comes as text in every second record."""
+    bus, lake = InMemoryBus(), IcebergLake(str(tmp_path))
+    for number in range(16):
+        batch = envelope([event(number)])
+        column = pa.array([1]) if number % 2 == 0 else pa.array([[["text"]]])
+        value = arrow.encode(batch.append_column("of_two_kinds", column))
+        bus.append(topics.EVENTS_ENRICHED, value, b"0", 0, {})
+    began_s = time.monotonic()
+    async with lake_role(bus, lake, CommitLimits(interval_s=1.5, num_bytes=1 << 30, num_events=1 << 30)):
+        await eventually(lambda: has_committed(bus, 16), within_s=20)
+    assert len(event_ids(lake)) == 8
+    assert len(bus.logs[topics.EVENTS_ENRICHED.parked.name, 0]) == 8
+    assert time.monotonic() - began_s < 8.0, "the first waits for the interval, halves do not"

@@ -6,11 +6,11 @@
 """
 
 import argparse
-import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from chassis import strict_json
 from chassis.errors import CorkboardError, Invalid
 from chassis.logs import get_logger
 from services.quota.domain.capacity import CapacityQuota, check_capacity
@@ -25,7 +25,7 @@ log = get_logger(__name__)
 def read_quotas(path: Path) -> list[CapacityQuota]:
     """The quotas of a file, all of them acceptable. Raises: Invalid."""
     try:
-        quotas = [CapacityQuota(**entry) for entry in json.loads(path.read_text())]
+        quotas = [CapacityQuota(**entry) for entry in strict_json.loads(path.read_text())]
     except (OSError, TypeError, ValueError) as error:
         raise Invalid(f"{path} is no list of capacity quotas: {error}") from error
     for quota in quotas:

@@ -1,8 +1,9 @@
 """One scoring at the leaf: pick the model, let it answer with the requests that come at the same time."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
-from chassis.errors import Unavailable
+from chassis.errors import NotFound, Unavailable
 from services.ranker.app.batching import Batcher
 from services.ranker.app.shadow import Shadows
 from services.ranker.domain.hosted_model import Answer, HostedModel, ScoreAsk
@@ -34,7 +35,8 @@ class Versions:
 class HostedModels:
     """The models in use by name, each behind one reference; requests in flight keep the one they took."""
 
-    def __init__(self) -> None:
+    def __init__(self, names: Collection[str]) -> None:
+        self._names = frozenset(names)
         self._models: dict[str, Versions] = {}
 
     def put(self, name: str, model: HostedModel) -> None:
@@ -48,7 +50,9 @@ class HostedModels:
         return versions.current if versions else None
 
     def get(self, name: str) -> Versions:
-        """Raises: Unavailable when no version of the model was released to this leaf."""
+        """Raises: NotFound for a model that this leaf does not follow, Unavailable when no version was released yet."""
+        if name not in self._names:
+            raise NotFound(f"model {name[:100]!r} is not among those of this leaf", field="model")
         versions = self._models.get(name)
         if versions is None:
             raise Unavailable(f"no version of model {name!r} is hosted here yet", reason="no_model")
@@ -66,8 +70,8 @@ class Score:
     async def __call__(self, model_name: str, ask: ScoreAsk, model_version: str = "") -> Scored:
         """The named version's answer, the current one's when it is not hosted.
 
-        Raises: Unavailable without a model or with too many requests waiting, Invalid for tensors that cannot be a
-        request.
+        Raises: NotFound for an unknown model, Unavailable without a version of it or with too many requests waiting,
+        Invalid for tensors that cannot be a request.
         """
         versions = self._models.get(model_name)
         model = versions.pick(model_version)

@@ -26,7 +26,7 @@ CANDIDATE = "candidate"
 class FeatureSpec:
     """One tensor: which axis it runs along, its dtype and the value that stands in for a missing one.
 
-    `has_width` adds the content axis.
+    `has_width` adds the content axis. `num_rows` of a table that it looks up bounds its values; 0 = they are numbers.
     """
 
     name: str
@@ -34,6 +34,7 @@ class FeatureSpec:
     dtype: type[np.generic]
     default: float
     has_width: bool = False
+    num_rows: int = 0
 
 
 def score_name(generator: str) -> str:
@@ -49,13 +50,13 @@ FEATURES: Mapping[str, FeatureSpec] = {
     for spec in (
         FeatureSpec("history_pin", HISTORY, np.int64, 0),
         FeatureSpec("history_content", HISTORY, np.float32, 0.0, has_width=True),
-        FeatureSpec("history_event_type", HISTORY, np.int64, 0),
+        FeatureSpec("history_event_type", HISTORY, np.int64, 0, num_rows=len(EVENT_TYPES) + 1),
         FeatureSpec("history_age_s", HISTORY, np.float32, 0.0),
         FeatureSpec("candidate_pin", CANDIDATE, np.int64, 0),
         FeatureSpec("candidate_content", CANDIDATE, np.float32, 0.0, has_width=True),
         FeatureSpec("candidate_age_s", CANDIDATE, np.float32, UNKNOWN_AGE_S),
         FeatureSpec("candidate_price", CANDIDATE, np.float32, 0.0),
-        FeatureSpec("surface", CANDIDATE, np.int64, 0),
+        FeatureSpec("surface", CANDIDATE, np.int64, 0, num_rows=len(SURFACES) + 1),
         *(FeatureSpec(score_name(generator), CANDIDATE, np.float32, NO_SCORE) for generator in GENERATORS),
     )
 }
@@ -79,8 +80,8 @@ class Prepared:
 def prepare(
     given: Mapping[str, AnyArray], names: Iterable[str], num_history: int, num_candidates: int, width: int
 ) -> Prepared:
-    """Every named input with its dtype and shape; absent or misshapen ones and numbers that are not finite take the
-    default and are counted."""
+    """Every named input with its dtype and shape; absent or misshapen ones, numbers that are not finite and rows that a
+    table does not have take the default and are counted."""
     tensors: dict[str, AnyArray] = {}
     defaulted: list[str] = []
     num_not_finite = 0
@@ -93,6 +94,8 @@ def prepare(
             tensors[name] = np.full(shape, spec.default, dtype=spec.dtype)
             continue
         is_bad = ~np.isfinite(value)
+        if spec.num_rows:
+            is_bad |= ~np.isin(value, range(spec.num_rows))
         num_not_finite += int(is_bad.sum())
         tensors[name] = np.where(is_bad, spec.default, value).astype(spec.dtype)
     return Prepared(tensors, tuple(defaulted), num_not_finite)

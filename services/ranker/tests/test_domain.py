@@ -76,6 +76,14 @@ def test_hide_lowers_the_utility() -> None:
     assert values[0] > values[1]
 
 
+def test_rows_that_a_table_lacks_take_the_default_and_are_counted() -> None:
+    given = {"history_event_type": np.asarray([1, 99, -1]), "surface": np.asarray([2, 200])}
+    prepared = prepare(given, FEATURES, 3, 2, 4)
+    assert prepared.tensors["history_event_type"].tolist() == [1, 0, 0]
+    assert prepared.tensors["surface"].tolist() == [2, 0]
+    assert prepared.num_not_finite == 3
+
+
 def test_prepared_inputs_have_the_declared_types_and_defaults() -> None:
     prepared = prepare({"candidate_price": np.asarray([np.nan, 2.0])}, FEATURES, 3, 2, 4)
     assert prepared.num_not_finite == 1
