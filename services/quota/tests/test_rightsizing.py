@@ -113,7 +113,7 @@ some_rules = st.lists(
     st.tuples(
         st.floats(1, 500),
         st.sampled_from([1, 2, 3]),
-        st.floats(0, 1),
+        st.integers(0, 1_000).map(lambda thousandths: thousandths / 1_000),
         st.floats(0, 900),
         st.sampled_from([1.0, 7.0, 60.0]),
         st.sampled_from([0, 5, 60]),
