@@ -15,10 +15,9 @@ from grpc import aio
 
 from chassis.grpc.limits import MAX_METADATA_BYTES
 from e2e.hostile.messages import Hostile, broken, changed
-from e2e.hostile.requests import Good, good_requests, process_of
+from e2e.hostile.requests import METHODS, Good, good_requests, process_of
 from e2e.hostile.watch import Watch, counted
 from e2e.house import House
-from protos.callers import CALLERS
 from protos.common.v1 import common_pb2
 from protos.tensors import tensor_to_numpy
 from protos.tests.test_callers import methods, name_of
@@ -36,15 +35,15 @@ SENT_TO_NOBODY = "Internal error from Core"  # what our own side says when the a
 STREAM_S = 0.3  # a stream on which nothing happens is left after it
 MANY_BYTES = 1 << 20
 MANY_LIMIT_S = 600
-SERVING = ("ingest", "enrich", "indexer", "cg", "ranker", "ranker-leaf", "blender", "quota")
+SERVING = ("ingest", "enrich", "indexer", "indexer-lake", "cg", "ranker", "ranker-leaf", "blender", "quota")
 
-each_method = pytest.mark.parametrize("method", sorted(CALLERS))
+each_method = pytest.mark.parametrize("method", METHODS)
 
 
 def _first_quick_rest_slow() -> Iterator[Any]:
     """Every method; of each process one in the short run, for what is the same door's work for all of them."""
     seen = set()
-    for method in sorted(CALLERS):
+    for method in METHODS:
         process = process_of(method)
         yield pytest.param(method, marks=[pytest.mark.slow] if process in seen else [])
         seen.add(process)

@@ -11,7 +11,7 @@ from corkboard.session import Session
 from e2e.hostile.values import FLOAT32_64
 from e2e.surface import event, feed_request, get_feed
 from protos.blender.v1 import blender_pb2
-from protos.callers import CALLERS, WORKLOADS
+from protos.callers import CALLERS, SERVED_OUTSIDE, WORKLOADS
 from protos.cg.v1 import cg_pb2
 from protos.common.v1 import common_pb2
 from protos.enrich.v1 import enrich_pb2
@@ -28,6 +28,7 @@ from services.ranker.domain.ranking import PinFeatures, RankCandidate, SequenceE
 USER, ACTOR = "person-00045", "hostile"
 PINS = [f"pin-{number:06d}" for number in range(1, 9)]
 NOW_MS = 1_790_000_000_000
+METHODS = tuple(sorted(method for method in CALLERS if method.rpartition("/")[0] not in SERVED_OUTSIDE))
 PROCESSES = {"ranker-root": "ranker"}  # the name of the local process, where it is another
 
 
@@ -53,8 +54,9 @@ async def good_requests(session: Session) -> dict[str, Good]:
     feed = await get_feed(session, feed_request(USER))
     key, lease = await _rule(session), await _lease(session)
     requests = _reads(feed.request_id, await _tensors(session)) | _quota(key, lease) | _writes()
-    by_method = {method: requests[method.rpartition("/")[2]] for method in CALLERS}
+    by_method = {method: requests[method.rpartition("/")[2]] for method in METHODS}
     once = {"CreateRule", "ValidateRule", "ApproveRule", "PublishRule", "RevokeRule", "Acquire", "Renew", "Release"}
+    once |= {"ApplyProposals", "ApplyCapacity"}  # no rule of that version; no admin
     return {
         method: Good(process_of(method), method, request, method.rpartition("/")[2] not in once)
         for method, request in by_method.items()
@@ -91,7 +93,16 @@ def _reads(feed_id: str, tensors: Mapping[str, Any]) -> dict[str, Message]:
             diversity_weight=0.5,
         ),
         "QueryUsage": quota_pb2.QueryUsageRequest(key_prefix="surface"),
-        "ProposeRightsizing": quota_pb2.ProposeRightsizingRequest(key_prefix="surface"),
+        **dict.fromkeys(
+            ("ProposeRightsizing", "BacktestRightsizing"), quota_pb2.ProposeRightsizingRequest(key_prefix="surface")
+        ),
+        "ProposeHaircuts": quota_pb2.ProposeHaircutsRequest(
+            budgets=[quota_pb2.Budget(owner=ACTOR, amount=1e9, window_days=28, price={"requests": 0.001})]
+        ),
+        "DescribeCapacity": quota_pb2.DescribeCapacityRequest(team="feed", zone="local"),
+        "QueryQuotaUsage": indexer_pb2.QueryQuotaUsageRequest(
+            key_prefix="surface", from_time_ms=NOW_MS - 86_400_000, to_time_ms=NOW_MS
+        ),
     }
 
 
@@ -117,6 +128,12 @@ def _quota(key: str, lease: quota_pb2.Lease) -> dict[str, Message]:
         "CreateRule": quota_pb2.CreateRuleRequest(rule=_new_rule(key), actor=ACTOR, why="a test", expected_version=1),
         **dict.fromkeys(("ValidateRule", "PublishRule", "RevokeRule", "GetRule", "History"), ref),
         "ApproveRule": quota_pb2.ApproveRuleRequest(ref=ref),
+        "ApplyProposals": quota_pb2.ApplyProposalsRequest(
+            proposals=[quota_pb2.RightsizingProposal(current=_new_rule(key), proposed=_new_rule(key), why="usage")],
+            actor=ACTOR,
+            why="a test",
+        ),
+        "ApplyCapacity": quota_pb2.ApplyCapacityRequest(actor=ACTOR, is_dry_run=True),
         "ListRules": quota_pb2.ListRulesRequest(key_prefix="hostile"),
         "WatchRules": quota_pb2.ListRulesRequest(key_prefix="hostile"),
         "Acquire": quota_pb2.AcquireRequest(key=lease.key, client_id="hostile", demand=1.0, weight=1.0),
