@@ -88,7 +88,7 @@ def _tables(report: Mapping[str, Any]) -> Iterator[RenderableType]:
         difference = report["ours_minus"].get(name)
         rows.append((name, _interval(row), _interval(difference) if difference else ""))
     title = f"{report['data']}: {report['num_users']} users, seeds {report['seeds']}"
-    yield table(title, ("", "NDCG@10", "ranker_with_prior minus it, paired"), rows)
+    yield table(title, ("", "NDCG@10", "ranker minus it, paired"), rows)
     heads = [
         (name, view, *(f"{found[metric]:.4f}" for metric in HEAD_METRICS))
         for name, views in report["heads"].items()

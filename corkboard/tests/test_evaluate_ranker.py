@@ -39,7 +39,7 @@ def test_the_job_runs_and_tells_its_steps(movielens: Path, capsys: pytest.Captur
     options = ["--num-seeds", "1", "--max-requests", "40", "--num-epochs", "1"]
     data = ["--movielens", str(movielens / "ml-100k.inter")]
     report = evaluation_job(Output(is_json=True), evaluate_ranker.JOB, [*data, *options])
-    assert {"ranker_with_prior", "deep_fm", "ease_recency", "retrieval_order"} <= report["ndcg@10"].keys()
+    assert {"ranker", "deep_fm", "ease_recency", "retrieval_order"} <= report["ndcg@10"].keys()
     assert '"done"' not in capsys.readouterr().out
 
 

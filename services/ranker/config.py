@@ -36,9 +36,6 @@ class Config(ServiceConfig):
     read_timeout_s: float = Field(default=0.15, gt=0, description="longest wait for one answer of the indexer, seconds")
     leaf_timeout_s: float = Field(default=0.25, gt=0, description="longest wait for a leaf, seconds")
     rank_timeout_s: float = Field(default=1.0, gt=0, description="longest ranking, seconds")
-    retrieval_prior_power: float = Field(
-        default=2.0, ge=0, description="how much a low place in retrieval lowers a positive utility; 0 = not at all"
-    )
     feature_log_share: float = Field(
         default=0.01, ge=0, le=1, description="share of scored rankings whose inputs are logged for comparison (root)"
     )

@@ -89,7 +89,6 @@ def _build_root(
         shell.clock,
         model=config.model_names[0],
         model_by_surface=config.models_of_surfaces,
-        prior_power=config.retrieval_prior_power,
         max_history=config.max_history,
         newest_history=config.newest_history,
     )

@@ -28,7 +28,7 @@ from services.ranker.domain.ranking import (
 )
 from services.ranker.domain.request_limits import check
 from services.ranker.domain.served_features import Asked, served_features
-from services.ranker.domain.utility import order_by_utility, retrieval_order, utility, with_retrieval_prior
+from services.ranker.domain.utility import order_by_utility, retrieval_order, utility
 from services.ranker.ports import FeatureLog, PinFeatureStore, RankingMeter, Scorer, Sequences, UtilityWeights
 
 SPAN = "rank candidates"
@@ -54,7 +54,6 @@ class Rank:
         *,
         model: str,
         model_by_surface: Mapping[str, str] | None = None,
-        prior_power: float = 0.0,
         max_history: int = 256,
         newest_history: int = 192,
     ) -> None:
@@ -68,7 +67,6 @@ class Rank:
         self._clock = clock
         self._model = model
         self._model_by_surface = model_by_surface or {}
-        self._prior_power = prior_power
         self._max_history = max_history
         self._newest_history = newest_history
 
@@ -181,7 +179,6 @@ class Rank:
             return retrieval_order([*candidates, *rest])
         if not np.isfinite(utility_C).all():
             degradations.append(Degradation("ranker_leaf", "not_finite", "some_in_retrieval_order"))
-        utility_C = with_retrieval_prior(utility_C, candidates, self._prior_power)
         utility_all = np.concatenate([utility_C, np.full(len(rest), np.nan)])
         return order_by_utility([*candidates, *rest], utility_all, heads)
 

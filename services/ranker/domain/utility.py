@@ -11,8 +11,6 @@ import numpy as np
 from modeling.arrays import Bools, Doubles, Floats
 from services.ranker.domain.ranking import RankCandidate, RankedPin
 
-RANK_OFFSET = 60.0  # as in the fusion that made the ranks: how slowly the prior falls
-
 DEFAULT_WEIGHTS: Mapping[str, float] = {
     "click": 1.0,
     "save": 2.0,
@@ -30,21 +28,6 @@ def utility(probability_by_head: Mapping[str, Floats], weights: Mapping[str, flo
     is_bad_C = np.any([~np.isfinite(column_C) for _, column_C in columns], axis=0) if columns else np.zeros(0, np.bool_)
     total_C = np.sum([weight * np.nan_to_num(column_C) for weight, column_C in columns], axis=0) if columns else []
     return np.where(is_bad_C, np.nan, total_C)
-
-
-def with_retrieval_prior(utility_C: Doubles, candidates: Sequence[RankCandidate], power: float) -> Doubles:
-    """Utilities shrunk the further down retrieval had the pin; `power` 0 leaves them as they are.
-
-    Retrieval and ranking err differently, so their product orders better than either. Negative utilities stay: a pin
-    that would be hidden must not gain by a low place.
-    """
-    return np.where(utility_C > 0, utility_C * retrieval_prior(len(candidates), power), utility_C)
-
-
-def retrieval_prior(num_candidates: int, power: float) -> Doubles:
-    """What a positive utility is multiplied by at each place of retrieval [C]; 1 at the first."""
-    rank_C = np.arange(num_candidates, dtype=np.float64)
-    return np.asarray((RANK_OFFSET / (RANK_OFFSET + rank_C)) ** power)
 
 
 def order_by_utility(

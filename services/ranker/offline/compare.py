@@ -24,7 +24,7 @@ from modeling.training_data import TrainingData
 from services.ranker.domain.features import NO_SCORE
 from services.ranker.domain.history_ranker import RankerSettings
 from services.ranker.offline.baselines import BASELINES, SasRec
-from services.ranker.offline.evaluate import Pools, all_logits, held_out_examples, pools, ranks, utilities, with_prior
+from services.ranker.offline.evaluate import Pools, all_logits, held_out_examples, pools, ranks, utilities
 from services.ranker.offline.fit_ranker import fit_model, histories_of, tensors_of
 from services.ranker.offline.fitting import fit
 from services.ranker.offline.foresight import foresight_over, learn_to_foresee
@@ -35,7 +35,7 @@ from services.ranker.offline.plan import RankerPlan
 from services.ranker.offline.retrieval_features import fit_retrieval
 from services.ranker.offline.train import tell
 
-OURS = "ranker_with_prior"  # what a root serves by default
+OURS = "ranker"
 
 
 def compare(data: TrainingData, plan: RankerPlan, seeds: Sequence[int], progress: Progress = silent) -> dict[str, Any]:
@@ -50,8 +50,6 @@ def compare(data: TrainingData, plan: RankerPlan, seeds: Sequence[int], progress
         for name, model in _models(material, replace(plan, seed=seed), progress):
             utility_UC = utilities(all_logits(model, found.requests, _tensors(material, found.requests)))
             gain.setdefault(name, []).append(_gain(ranks(found, utility_UC)))
-            if name == "ranker":
-                gain.setdefault(OURS, []).append(_gain(ranks(found, with_prior(utility_UC))))
             requests = material.for_calibration
             examples = held_out_examples(model, requests, _tensors(material, requests))
             heads.setdefault(name, []).append(head_metrics(examples))

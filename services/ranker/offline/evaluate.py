@@ -17,7 +17,7 @@ from modeling.history_window import HistoryWindow, windows_at_end
 from modeling.interactions import Interactions
 from services.ranker.domain.features import HEADS, MAX_HISTORY, NO_SCORE, SURFACE_ROW
 from services.ranker.domain.history_ranker import HistoryRanker
-from services.ranker.domain.utility import DEFAULT_WEIGHTS, retrieval_prior, utility
+from services.ranker.domain.utility import DEFAULT_WEIGHTS, utility
 from services.ranker.offline.calibrating import Examples
 from services.ranker.offline.examples import PADDING, Requests
 from services.ranker.offline.fitting import RequestTensors
@@ -49,7 +49,6 @@ def evaluate_order(
     return {
         "retrieval_order": summarise_ranks(found.column_U),
         "ranker": summarise_ranks(ranks(found, utility_UC)),
-        "ranker_with_prior": summarise_ranks(ranks(found, with_prior(utility_UC))),
     }
 
 
@@ -85,11 +84,6 @@ def utilities(logit_RCH: Floats) -> Doubles:
     """By the default weights [R, C]."""
     probabilities = {head: Platt()(logit_RCH[..., column]) for column, head in enumerate(HEADS)}
     return utility(probabilities, DEFAULT_WEIGHTS)
-
-
-def with_prior(utility_RC: Doubles, power: float = 2.0) -> Doubles:
-    """As a root serves by default: a low place in retrieval lowers a positive utility."""
-    return np.where(utility_RC > 0, utility_RC * retrieval_prior(utility_RC.shape[-1], power), utility_RC)
 
 
 def held_out_examples(model: nn.Module, requests: Requests, tensors: RequestTensors) -> Examples:

@@ -12,7 +12,7 @@ from services.ranker.offline.head_metrics import ndcg
 from services.ranker.tests.world import served, training_data
 
 EXPECTED = Path(__file__).parent / "expected_quality.json"
-MODELS = {"retrieval_order", "ease_recency", "ranker", "ranker_with_prior", "logistic_regression", "deep_fm", "sasrec"}
+MODELS = {"retrieval_order", "ease_recency", "ranker", "logistic_regression", "deep_fm", "sasrec"}
 
 
 @pytest.mark.timeout(180)
@@ -26,10 +26,10 @@ def test_the_command_compares_all_models_and_finds_the_expected_quality(
     means = {name: row["mean"] for name, row in report["ndcg@10"].items()}
     assert means.keys() == MODELS
     for name, row in report["ours_minus"].items():
-        assert row["mean"] == pytest.approx(means["ranker_with_prior"] - means[name])
+        assert row["mean"] == pytest.approx(means["ranker"] - means[name])
     for metrics in report["heads"].values():
         assert {"save", "home/save"} <= metrics.keys()
-    found = {"ndcg@10": means["ranker_with_prior"], "save_auc": report["heads"]["ranker"]["save"]["auc"]}
+    found = {"ndcg@10": means["ranker"], "save_auc": report["heads"]["ranker"]["save"]["auc"]}
     for name, row in json.loads(EXPECTED.read_text()).items():
         assert found[name] == pytest.approx(row["expected"], abs=row["tolerance"]), name
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from chassis.errors import Corrupt
 from services.ranker.domain.features import FEATURES, NO_SCORE, prepare
 from services.ranker.domain.trimmer import KEPT_VERSIONS, TrimMap
-from services.ranker.domain.utility import order_by_utility, utility, with_retrieval_prior
+from services.ranker.domain.utility import order_by_utility, utility
 from services.ranker.tests.world import candidates
 
 TENSORS = {"a": np.zeros(1), "b": np.zeros(2)}
@@ -59,15 +59,6 @@ def test_order_keeps_every_pin_once_and_nan_never_wins(values: list[float]) -> N
     places = {pin.pin_id: place for place, pin in enumerate(ranked)}
     worst_finite = max((places[pool[number].pin_id] for number in finite), default=-1)
     assert worst_finite == len(finite) - 1
-
-
-def test_the_retrieval_prior_lowers_positive_utilities_only() -> None:
-    values = with_retrieval_prior(np.asarray([1.0, 1.0, -1.0, math.nan]), candidates(range(4)), 2.0)
-    assert values[0] == 1.0
-    assert 0 < values[1] < 1.0
-    assert values[2] == -1.0
-    assert math.isnan(values[3])
-    assert with_retrieval_prior(np.asarray([0.5]), candidates([1]), 0.0).tolist() == [0.5]
 
 
 def test_hide_lowers_the_utility() -> None:

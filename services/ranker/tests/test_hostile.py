@@ -98,7 +98,7 @@ async def test_numbers_of_retrieval_that_are_none_count_as_not_returned(tmp_path
     """Whatever stands in the place of a score: infinite, not a number, beyond float32."""
     world = World(tmp_path)
     await world.release(fitted)
-    async with world.leaf() as (_, address), world.root(leaf_target=address, retrieval_prior_power=0.0) as root:
+    async with world.leaf() as (_, address), world.root(leaf_target=address) as root:
 
         async def scores(value: float | None) -> dict[str, float]:
             request = pb.RankRequest(user_id="ann", surface="home", request_time_ms=NOW_MS)
