@@ -27,7 +27,7 @@ from corkboard.commands import (
     running,
     showcase,
     traces,
-    train_cg,
+    train_ranker,
 )
 from corkboard.commands.output import Output
 
@@ -66,7 +66,7 @@ def build() -> typer.Typer:
     for command in COMMANDS:
         app.command()(command)
     app.add_typer(data.importer, name="import")
-    app.add_typer(train_cg.app, name="train")
+    app.add_typer(train_ranker.app, name="train")
     app.add_typer(chaos.app, name="chaos")
     app.add_typer(evaluate_reliability.app, name="evaluate")
     app.add_typer(calibrate.calibrate, name="calibrate")

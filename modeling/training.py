@@ -50,6 +50,9 @@ class Surroundings:
     stepped: Callable[[int, int], None] | None = None  # steps done, steps planned
 
 
+NONE = Surroundings()
+
+
 def silent(phase: str, step: int, loss: float) -> None:
     """A progress that says nothing."""
 
@@ -143,8 +146,8 @@ class _Run:
             "run": self,
             **around.parts,
         }
-        if around.checkpoint is not None:
-            around.checkpoint.restore(self._parts, self._identity)
+        if around.checkpoint is not None and not around.checkpoint.restore(self._parts, self._identity):
+            around.checkpoint.save(self._parts, self._identity)  # what the model brings from before is kept, too
 
     def step(self, loss: Tensor) -> None:
         """One update of the weights."""

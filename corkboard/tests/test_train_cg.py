@@ -10,6 +10,7 @@ from chassis.bundles import BundleStore
 from chassis.errors import Invalid, NotFound, Unavailable
 from corkboard.commands import train_cg
 from corkboard.commands.output import Output
+from corkboard.commands.training_jobs import run_job
 from corkboard.world.dataset import write_dataset
 from corkboard.world.truth import WorldSize
 from sequences.dataset import Dataset
@@ -75,6 +76,6 @@ def test_errors_say_what_to_do(
 def test_what_the_job_says_comes_back_as_its_own_error(tmp_path: Path) -> None:
     arguments = ["--generator", "shopping", "--dataset", str(tmp_path / "gone")]
     with pytest.raises(NotFound, match="gone"):
-        train_cg.run_job(arguments, "training", Output(is_json=True))
+        run_job(train_cg.JOB, arguments, "training", Output(is_json=True))
     with pytest.raises(Unavailable, match="invalid choice"):
-        train_cg.run_job(["--generator", "psychic", "--dataset", "x"], "training", Output(is_json=True))
+        run_job(train_cg.JOB, ["--generator", "psychic", "--dataset", "x"], "training", Output(is_json=True))

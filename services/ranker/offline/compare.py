@@ -25,9 +25,10 @@ from services.ranker.domain.features import NO_SCORE
 from services.ranker.domain.history_ranker import RankerSettings
 from services.ranker.offline.baselines import BASELINES, SasRec
 from services.ranker.offline.evaluate import Pools, all_logits, held_out_examples, pools, ranks, utilities
+from services.ranker.offline.examples import Requests
 from services.ranker.offline.fit_ranker import fit_model, histories_of, tensors_of
-from services.ranker.offline.fitting import fit
-from services.ranker.offline.foresight import foresight_over, learn_to_foresee
+from services.ranker.offline.fitting import RequestTensors, fit
+from services.ranker.offline.foresight import foresight_over, foresight_plan, learn_to_foresee
 from services.ranker.offline.head_metrics import head_metrics
 from services.ranker.offline.material import Material, prepare
 from services.ranker.offline.movielens import MOVIELENS, movielens
@@ -47,11 +48,11 @@ def compare(data: TrainingData, plan: RankerPlan, seeds: Sequence[int], progress
         found = pools(material.train, material.label_U, fit_retrieval(material.train))
         gain.setdefault("retrieval_order", []).append(_gain(found.column_U))
         gain.setdefault("ease_recency", []).append(_gain(ranks(found, _ease(found))))
-        for name, model in _models(material, replace(plan, seed=seed), progress):
-            utility_UC = utilities(all_logits(model, found.requests, _tensors(material, found.requests)))
+        for name, model in models_of(material, replace(plan, seed=seed), progress):
+            utility_UC = utilities(all_logits(model, found.requests, tensors_for(material, found.requests)))
             gain.setdefault(name, []).append(_gain(ranks(found, utility_UC)))
             requests = material.for_calibration
-            examples = held_out_examples(model, requests, _tensors(material, requests))
+            examples = held_out_examples(model, requests, tensors_for(material, requests))
             heads.setdefault(name, []).append(head_metrics(examples))
     ours_SU = np.stack(gain[OURS])
     return {
@@ -66,20 +67,22 @@ def compare(data: TrainingData, plan: RankerPlan, seeds: Sequence[int], progress
     }
 
 
-def _models(material: Material, plan: RankerPlan, progress: Progress) -> Iterator[tuple[str, nn.Module]]:
+def models_of(material: Material, plan: RankerPlan, progress: Progress = silent) -> Iterator[tuple[str, nn.Module]]:
+    """The ranker, then each baseline, trained on the same requests."""
     yield "ranker", fit_model(material, plan, progress)
     for name, make in BASELINES.items():
         seed_everything(plan.seed)
         model = make(material.pins.content_PW.shape[1])
         if isinstance(model, SasRec):
             foresight = foresight_over(material.parts.older, histories_of(material))
-            learn_to_foresee(model, foresight, num_epochs=plan.num_foresight_epochs, seed=plan.seed, progress=progress)
+            learn_to_foresee(model, foresight, foresight_plan(plan.num_foresight_epochs, plan.seed), progress)
         training = TrainingPlan(plan.num_epochs, plan.batch_size, plan.learning_rate, seed=plan.seed)
-        fit(model, material.used, _tensors(material, material.used), training, progress)
+        fit(model, material.used, tensors_for(material, material.used), training, progress)
         yield name, model
 
 
-def _tensors(material: Material, requests: Any) -> Any:
+def tensors_for(material: Material, requests: Requests) -> RequestTensors:
+    """What all of these models read."""
     return tensors_of(material, RankerSettings(content_width=material.pins.content_PW.shape[1]), requests)
 
 

@@ -1,7 +1,7 @@
 """From a dataset to a calibrated, evaluated ranking model."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -13,11 +13,12 @@ from services.ranker.offline.calibrating import Calibrated, calibrate
 from services.ranker.offline.evaluate import evaluate_order, golden_request, held_out_examples
 from services.ranker.offline.examples import Requests
 from services.ranker.offline.fitting import HistoryTensors, RequestTensors, fit
-from services.ranker.offline.foresight import beside_ranking, foresight_over, learn_to_foresee
+from services.ranker.offline.foresight import BesideRanking, foresight_over, foresight_plan, learn_to_foresee
 from services.ranker.offline.head_metrics import head_metrics
 from services.ranker.offline.material import Material, prepare
 from services.ranker.offline.plan import RankerPlan
 from services.ranker.offline.retrieval_features import fit_retrieval
+from services.ranker.offline.watch import NOBODY, Watch
 from services.ranker.outbound.bundle_model_files import ranker_files
 
 # What foresight taught the sequence model is tuned with care, the rest learns from nothing.
@@ -48,10 +49,15 @@ class FittedRanker:
         return ranker_files(model, self.calibrated.platt, self.golden, self.evaluation, self.calibrated.measured)
 
 
-def fit_ranker(data: TrainingData, plan: RankerPlan, *, progress: Progress = silent) -> FittedRanker:
-    """Train without each user's last event, calibrate on held-out requests, evaluate the order on the last events."""
+def fit_ranker(
+    data: TrainingData, plan: RankerPlan, *, progress: Progress = silent, watch: Watch = NOBODY
+) -> FittedRanker:
+    """Train without each user's last event, calibrate on held-out requests, evaluate the order on the last events.
+
+    Raises: Invalid when a checkpoint of `watch` is of another training.
+    """
     material = prepare(data, plan)
-    model = fit_model(material, plan, progress)
+    model = fit_model(material, plan, progress, watch)
     calibrated = calibrate_model(model, material)
     tensors = tensors_of(material, model.settings, material.held_out)
     examples = held_out_examples(model, material.held_out, tensors)
@@ -70,17 +76,21 @@ def fit_ranker(data: TrainingData, plan: RankerPlan, *, progress: Progress = sil
     return FittedRanker(model, calibrated, golden_request(tensors), evaluation)
 
 
-def fit_model(material: Material, plan: RankerPlan, progress: Progress = silent) -> HistoryRanker:
+def fit_model(
+    material: Material, plan: RankerPlan, progress: Progress = silent, watch: Watch = NOBODY
+) -> HistoryRanker:
     """An uncalibrated model of what may be learnt from: first histories alone, then what was chosen of candidates."""
     seed_everything(plan.seed)
     model = HistoryRanker(RankerSettings(content_width=material.pins.content_PW.shape[1]))
     foresight = foresight_over(material.parts.older, histories_of(material))
-    learn_to_foresee(model, foresight, num_epochs=plan.num_foresight_epochs, seed=plan.seed, progress=progress)
-    training = TrainingPlan(
-        plan.num_epochs, plan.batch_size, plan.learning_rate, seed=plan.seed, rate_shares=RATE_SHARES
-    )
+    first = foresight_plan(plan.num_foresight_epochs, plan.seed)
+    then = TrainingPlan(plan.num_epochs, plan.batch_size, plan.learning_rate, seed=plan.seed, rate_shares=RATE_SHARES)
+    beside = BesideRanking(model, foresight, plan.seed)
+    both = watch.over((first, len(foresight)), (then, len(material.used)))
+    if not both.is_ranking:  # else what it learnt is in the checkpoint of the ranking
+        learn_to_foresee(model, foresight, first, progress, both.foresight)
     tensors = tensors_of(material, model.settings, material.used)
-    fit(model, material.used, tensors, training, progress, beside_ranking(model, foresight, plan.seed))
+    fit(model, material.used, tensors, then, progress, beside, replace(both.ranking, parts={"beside": beside}))
     return model
 
 

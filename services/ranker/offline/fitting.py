@@ -13,7 +13,7 @@ from torch.nn import functional
 from modeling.arrays import AnyArray, Ints
 from modeling.history_window import HistoryWindow
 from modeling.interactions import Interactions
-from modeling.training import Progress, TrainingPlan, seed_everything, silent, train
+from modeling.training import NONE, Progress, Surroundings, TrainingPlan, seed_everything, silent, train
 from services.ranker.domain.features import EVENT_TYPE_ROW, UNKNOWN_AGE_S, score_name
 from services.ranker.domain.history_ranker import RankerSettings
 from services.ranker.offline.examples import PADDING, Requests
@@ -85,6 +85,7 @@ def fit(
     plan: TrainingPlan,
     progress: Progress = silent,
     beside: Callable[[], Tensor] | None = None,
+    around: Surroundings = NONE,
 ) -> None:
     """Train in place: cross entropy of every head, plus a listwise softmax over the candidates of a request.
 
@@ -98,7 +99,7 @@ def fit(
         ranked = ranking_loss(model(tensors.inputs(row_B)), label_RCH[rows], is_real_RC[rows])
         return ranked + beside() if beside else ranked
 
-    train(model, len(requests), loss, plan, phase="ranker", progress=progress)
+    train(model, len(requests), loss, plan, phase="ranker", progress=progress, surroundings=around)
 
 
 def ranking_loss(logit_BCH: Tensor, label_BCH: Tensor, is_real_BC: Tensor) -> Tensor:

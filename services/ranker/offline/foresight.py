@@ -5,8 +5,9 @@ candidates of a request, and is then tuned with the rest of the ranker; the same
 Shapes: B windows, L events of a window, N events that a new pin follows, D width, P pins, K pins to choose from.
 """
 
-from collections.abc import Callable
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,7 +17,7 @@ from torch.nn import functional
 from modeling.arrays import Ints
 from modeling.history_window import HistoryWindow, windows_before
 from modeling.interactions import Interactions
-from modeling.training import Progress, TrainingPlan, silent, train
+from modeling.training import NONE, Progress, Surroundings, TrainingPlan, silent, train
 from services.ranker.domain.history_ranker import HistoryRanker
 from services.ranker.offline.baselines import SasRec
 from services.ranker.offline.fitting import HistoryTensors
@@ -90,23 +91,50 @@ def foresight_over(events: Interactions, tensors: HistoryTensors) -> Foresight:
 
 
 def learn_to_foresee(
-    model: Foreseeing, foresight: Foresight, *, num_epochs: int, seed: int, progress: Progress = silent
+    model: Foreseeing,
+    foresight: Foresight,
+    plan: TrainingPlan,
+    progress: Progress = silent,
+    around: Surroundings = NONE,
 ) -> None:
     """Train in place."""
-    if not len(foresight) or not num_epochs:
-        return
-    plan = TrainingPlan(num_epochs, BATCH_SIZE, LEARNING_RATE, seed=seed)
-    train(model, len(foresight), lambda row_B: foresight.loss(model, row_B), plan, phase="foresight", progress=progress)
+    if len(foresight) and plan.num_epochs:
+        train(
+            model,
+            len(foresight),
+            lambda row_B: foresight.loss(model, row_B),
+            plan,
+            phase="foresight",
+            progress=progress,
+            surroundings=around,
+        )
 
 
-def beside_ranking(model: Foreseeing, foresight: Foresight, seed: int) -> Callable[[], Tensor] | None:
-    """The same loss over a few windows at random, weighted, for each step of another training; None without windows."""
-    if not len(foresight):
-        return None
-    random = np.random.default_rng(seed)
+def foresight_plan(num_epochs: int, seed: int) -> TrainingPlan:
+    """How it is learnt, whatever the model."""
+    return TrainingPlan(num_epochs, BATCH_SIZE, LEARNING_RATE, seed=seed)
 
-    def loss() -> Tensor:
-        row_B = random.integers(0, len(foresight), BESIDE_WINDOWS)
-        return BESIDE_WEIGHT * foresight.loss(model, row_B)
 
-    return loss
+class BesideRanking:
+    """The same loss over a few windows at random, weighted, for each step of another training."""
+
+    def __init__(self, model: Foreseeing, foresight: Foresight, seed: int) -> None:
+        self._model, self._foresight = model, foresight
+        self._random = np.random.default_rng(seed)
+
+    def __call__(self) -> Tensor:
+        """Zero without windows."""
+        if not len(self._foresight):
+            return torch.zeros(())
+        row_B = self._random.integers(0, len(self._foresight), BESIDE_WINDOWS)
+        return BESIDE_WEIGHT * self._foresight.loss(self._model, row_B)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Which windows come next."""
+        state = self._random.bit_generator.state
+        return {**state, "state": {name: str(number) for name, number in state["state"].items()}}  # of 128 bits
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on there."""
+        numbers = {name: int(number) for name, number in state["state"].items()}
+        self._random.bit_generator.state = {**state, "state": numbers}

@@ -9,7 +9,7 @@ from services.ranker.domain.history_ranker import HistoryRanker, RankerSettings
 from services.ranker.offline import foresight as module
 from services.ranker.offline.baselines import SasRec
 from services.ranker.offline.fitting import HistoryTensors
-from services.ranker.offline.foresight import Foresight, beside_ranking, foresight_over, learn_to_foresee
+from services.ranker.offline.foresight import BesideRanking, Foresight, foresight_over, foresight_plan, learn_to_foresee
 from services.ranker.offline.parts import part
 from services.ranker.offline.pin_columns import pin_columns
 from services.ranker.tests.world import WIDTH, training_data
@@ -76,7 +76,7 @@ def test_what_comes_next_is_learnt(make: type[HistoryRanker] | type[SasRec]) -> 
     found, model = _foresight(), make()  # type: ignore[call-arg]
     rows = np.arange(len(found))
     first = float(found.loss(model, rows).detach())
-    learn_to_foresee(model, found, num_epochs=25, seed=1)
+    learn_to_foresee(model, found, foresight_plan(25, 1))
     with torch.no_grad():
         learnt = float(found.loss(model, rows))
     assert first > np.log(36), "60 pins, and little known of them"
@@ -97,8 +97,8 @@ def test_among_many_pins_a_part_is_told_from_and_says_about_the_same(monkeypatch
 def test_without_histories_nothing_is_learnt_and_nothing_breaks() -> None:
     empty = _foresight(0)
     model = _model()
-    learn_to_foresee(model, empty, num_epochs=3, seed=1)
-    assert beside_ranking(model, empty, 1) is None
+    learn_to_foresee(model, empty, foresight_plan(3, 1))
+    assert float(BesideRanking(model, empty, 1)()) == 0.0
     short = _foresight(1)
     blank = Foresight(short.window, np.full_like(short.next_pin_BL, -1), short.share_P, short.tensors)
     assert float(blank.loss(model, np.arange(len(blank))).detach()) == 0.0
