@@ -90,14 +90,14 @@ async def test_a_save_in_one_zone_changes_the_next_feed_in_every_zone(installati
 
 
 async def test_calls_stay_in_their_zone_and_nothing_is_lost(
-    installation: Installation, record_property: Callable[[str, object], None]
+    installation: Installation, record: Callable[[str, object], None]
 ) -> None:
     before = cross_zone_calls(installation)
     heard = await press(installation, installation.zones, f"healthy-{uuid.uuid4().hex[:6]}", 20.0)
     assert {zone: one.errors for zone, one in heard.items() if one.errors} == {}
     grown = {name: n - before.get(name, 0.0) for name, n in cross_zone_calls(installation).items()}
     crossed = {name: n for name, n in grown.items() if n}
-    record_property("healthy", {zone: one.summary() for zone, one in heard.items()} | {"crossed": crossed})
+    record("healthy", {zone: one.summary() for zone, one in heard.items()} | {"crossed": crossed})
     # None but second attempts of reads that were slow, as they are where three zones share a few cores.
     num_calls = CALLS_PER_FEED * sum(len(one.samples) for one in heard.values())
     assert sum(crossed.values()) <= MAX_CROSSED_RATIO * num_calls, f"calls left their zone: {crossed}"
