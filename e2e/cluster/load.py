@@ -18,7 +18,7 @@ from e2e.cluster.installation import Installation
 from protos.blender.v1 import blender_pb2, blender_pb2_grpc
 
 CALLS_PER_S = 1.0  # in each zone: more would measure the machine that all zones share
-MIX = {"feed": 0.8, "events": 0.2}
+MIX = {"feed": 0.7, "events": 0.3}
 NUM_PEOPLE = 60
 LONGEST_S = 420.0
 FIRST_CALLS = 5

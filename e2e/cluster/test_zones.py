@@ -58,7 +58,7 @@ async def test_other_zones_do_not_notice_a_zone_that_is(
     finally:
         await asyncio.to_thread(zone_command, "heal", lost)
     back_s = await asyncio.to_thread(installation.wait_ready, BACK_WITHIN_S)
-    healed = await press(installation, installation.zones, f"{run}-healed", CONTROL_S / 2)
+    healed = await press(installation, installation.zones, f"{run}-healed", CONTROL_S)
     phases = {"control": control, "fault": during, "healed": healed}
     report = {f"{phase}, {zone}": one.summary() for phase, by_zone in phases.items() for zone, one in by_zone.items()}
     record(f"zone {fault}", {"lost": lost, "back_s": round(back_s, 1), **report})
