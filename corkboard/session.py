@@ -1,7 +1,7 @@
 """One command's connection to a running Corkboard: channels, its own spans, errors in the project's words."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -74,18 +74,24 @@ class Session:
         self._channels: dict[tuple[str, str], grpc.aio.Channel] = {}
 
     async def call(
-        self, service: str, stub: Callable[..., Any], method: str, request: Any, timeout_s: float = 10.0
+        self,
+        service: str,
+        stub: Callable[..., Any],
+        method: str,
+        request: Any,
+        timeout_s: float = 10.0,
+        metadata: Sequence[tuple[str, str]] = (),
     ) -> Any:
-        """One unary call.
+        """One unary call; `metadata` goes with it.
 
         Raises: the chassis error that the status stands for.
         """
         who = identity_for(stub, method) if self.endpoints.certificates else ""
         bound = getattr(stub(self._channel(service, who)), method)
         with tracing.span(f"{service} {method}", kind="client"):
-            metadata = tuple(tracing.inject_headers().items())
+            headers = (*tracing.inject_headers().items(), *metadata)
             try:
-                return await bound(request, timeout=timeout_s, metadata=metadata)
+                return await bound(request, timeout=timeout_s, metadata=headers)
             except grpc.aio.AioRpcError as error:
                 raise from_rpc_error(error) from error
 
