@@ -12,7 +12,6 @@ from chassis.errors import Invalid, PermissionDenied, Unauthenticated
 ALGORITHMS = ("RS256", "PS256", "ES256", "EdDSA")
 HEADER, SCHEME = "authorization", "bearer "
 LEEWAY_S = 30.0  # clocks differ
-WANTED = {"require": ["exp", "iss", "aud"]}
 
 Context = Any
 
@@ -58,7 +57,7 @@ class ProvenActors:
                 audience=self._audience,
                 issuer=self._issuer,
                 leeway=LEEWAY_S,
-                options=WANTED,
+                options={"require": ["exp", "iss", "aud"]},
             )
         except (jwt.PyJWTError, ValueError) as error:  # ValueError: a header that is no JSON object
             raise Unauthenticated(f"the token is not accepted: {error}", field=HEADER, reason="bad_token") from error
