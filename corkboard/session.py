@@ -1,6 +1,7 @@
 """One command's connection to a running Corkboard: channels, its own spans, errors in the project's words."""
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from chassis.deadline import Deadline
 from chassis.errors import Unavailable
 from chassis.grpc.status import from_rpc_error
 from chassis.tls import read_certificates
+from corkboard.elsewhere import Elsewhere
 from corkboard.local.certificates import identity_for, paths_of
 from corkboard.local.home import Home
 from corkboard.local.ports import Ports
@@ -26,18 +28,21 @@ FLUSH_S = 2.0
 
 @dataclass(frozen=True)
 class Endpoints:
-    """Where a running Corkboard listens."""
+    """Where a running Corkboard listens: on this machine, or elsewhere as the environment says."""
 
     ports: Ports
     zone_index: int = 0
     certificates: Path | None = None  # of everybody, while mTLS is on
+    elsewhere: Elsewhere | None = None
 
     @classmethod
     def of_running(cls, home: Home, zone: str = "") -> "Endpoints":
-        """The ports of the Corkboard that runs in `home`.
+        """The Corkboard of `CORKBOARD_HOSTS`; without it the one that runs in `home`.
 
         Raises: Unavailable when none runs, or it has no such zone.
         """
+        if (elsewhere := Elsewhere.of_environment(os.environ)) is not None:
+            return cls(Ports(), elsewhere.zone_index(zone), elsewhere.certificates, elsewhere)
         run = RunFile.read(home.state_file)
         if run is None:
             raise Unavailable("Corkboard is not running here; start it with: corkboard up")
@@ -48,21 +53,29 @@ class Endpoints:
 
     @classmethod
     def zones(cls, home: Home) -> tuple[str, ...]:
-        """Of the Corkboard that runs in `home`. Raises: Unavailable when none runs."""
+        """Of the Corkboard that `of_running` finds. Raises: Unavailable when none runs."""
+        if (elsewhere := Elsewhere.of_environment(os.environ)) is not None:
+            return elsewhere.zones
         run = RunFile.read(home.state_file)
         if run is None:
             raise Unavailable("Corkboard is not running here; start it with: corkboard up")
         return run.zones
 
     def address(self, service: str) -> str:
+        if self.elsewhere is not None:
+            return self.elsewhere.address(service, self.zone_index)
         return f"127.0.0.1:{self.ports.grpc(service, self.zone_index)}"
 
     @property
     def kafka(self) -> str:
+        if self.elsewhere is not None:
+            return self.elsewhere.kafka
         return f"127.0.0.1:{self.ports.kafka()}"
 
     @property
     def otlp(self) -> str:
+        if self.elsewhere is not None:
+            return self.elsewhere.otlp
         return f"http://127.0.0.1:{self.ports.otlp}"
 
 

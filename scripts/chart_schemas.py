@@ -150,6 +150,7 @@ def _global() -> dict[str, Any]:
             "tls": _closed(
                 {
                     "enabled": BOOLEAN,
+                    "certManager": BOOLEAN,
                     "trustDomain": {"type": "string", "pattern": "^[a-z0-9._-]+$"},
                     "issuer": _closed({"name": NAME, "kind": NAME, "group": NAME}),
                     "duration": DURATION,

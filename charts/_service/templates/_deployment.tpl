@@ -120,7 +120,7 @@ volumes:
   {{- include "corkboard.serverVolumes" . | nindent 2 }}
   {{- with .Values.global.bundlesVolume }}
   - name: bundles
-    {{- toYaml . | nindent 4 }}
+    {{- toYaml . | replace "{zone}" (include "corkboard.zone" $) | nindent 4 }}
   {{- end }}
   {{- range $name, $source := .Values.files }}
   - name: file-{{ $name }}
