@@ -170,6 +170,7 @@ class Shell:
             config.trace_sample_ratio,
             config.zone,
             metrics=self.metrics,
+            max_per_s=config.trace_max_per_s,
         )
 
     def _quota(self) -> list[Part]:
