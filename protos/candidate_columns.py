@@ -63,7 +63,10 @@ def column(tensor: common_pb2.Tensor, name: str, dtype: Any, shape: tuple[int, .
     """The array of this type and shape; an absent tensor stands for one without elements. Raises: Invalid."""
     if not tensor.data and not tensor.dtype and 0 in shape:
         return np.zeros(shape, dtype=dtype)
-    found = tensor_to_numpy(tensor)
+    try:
+        found = tensor_to_numpy(tensor)
+    except Invalid as error:
+        raise Invalid(f"{name}: {error.message}", field=name, reason=error.reason) from error
     if found.dtype != dtype or found.shape != shape:
         raise Invalid(
             f"{name} is {found.dtype} {list(found.shape)}, must be {np.dtype(dtype)} {list(shape)}",
