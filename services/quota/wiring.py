@@ -97,7 +97,9 @@ def build(
     drafting = Drafting(lifecycle, Policy(config.policy_change_ratio, parse_tiers(config.policy_tiers)))
     retention = UsageRetention(ledger.usage, clock, Retention(config.usage_retention_s, config.usage_max_rows))
     usage = kafka_consumer.UsageInbound(ledger.usage)
-    consumer = shell.bus.consumer(kafka_consumer.GROUP, [QUOTA_USAGE], kafka_consumer.GROUP, usage.handle)
+    consumer = shell.bus.consumer(
+        kafka_consumer.GROUP, [QUOTA_USAGE], kafka_consumer.GROUP, usage.handle, is_patient=True
+    )
 
     capacity = CapacityDispatcher(
         ledger.rules,
