@@ -1,5 +1,7 @@
 """Why a feed looks as it does."""
 
+from pathlib import Path
+
 import pytest
 
 from chassis.errors import Invalid, NotFound
@@ -7,7 +9,7 @@ from chassis.testing import eventually
 from protos.blender.v1 import blender_pb2 as pb
 from protos.ranker.v1 import ranker_pb2
 from services.blender.outbound import kafka_served_feed_messages
-from services.blender.tests.running_blender import RunningBlender
+from services.blender.tests.running_blender import RunningBlender, running_blender
 
 
 async def explained(blender: RunningBlender, request_id: str, *why_not: str) -> pb.ExplainFeedResponse:
@@ -106,3 +108,11 @@ async def test_what_is_no_request_id_is_invalid(blender: RunningBlender, request
 async def test_too_many_questions_are_refused(blender: RunningBlender) -> None:
     with pytest.raises(Invalid):
         await blender.explain("0" * 32, *(f"pin-{n}" for n in range(101)))
+
+
+async def test_feeds_that_are_not_kept_cannot_be_explained_and_are_logged_all_the_same(tmp_path: Path) -> None:
+    async with running_blender(tmp_path, explain_enabled=False) as blender:
+        feed = await blender.feed()
+        await blender.served(1)
+        with pytest.raises(NotFound):
+            await blender.explain(feed.request_id)
