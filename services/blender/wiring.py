@@ -111,7 +111,8 @@ def _forgotten(config: Config, clock: Clock) -> tuple[Memory, FeatureMemory]:
 
 def _served_log(shell: Shell, config: Config, explanations: Explanations) -> QueuedServedLog:
     topic = KafkaServedFeeds(shell.producer, source=f"/blender/{config.zone}/{config.instance}")
-    sinks = [Sink("explanations", explanations.save), Sink("feeds.served", topic.write)]
+    sinks = [Sink("explanations", explanations.save)] if config.explain_enabled else []
+    sinks.append(Sink("feeds.served", topic.write))
     return QueuedServedLog(sinks, shell.metrics, size=config.served_queue_size, num_workers=config.served_num_workers)
 
 
