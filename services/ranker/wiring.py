@@ -27,8 +27,8 @@ from services.ranker.outbound.bundle_weights import DefinitionWeights
 from services.ranker.outbound.grpc_indexer import GrpcPinFeatures, GrpcSequences
 from services.ranker.outbound.grpc_leaf import GrpcScorer
 from services.ranker.outbound.in_memory_pin_cache import CachedPinFeatures
+from services.ranker.outbound.in_memory_pin_refresh import PinRefresh
 from services.ranker.outbound.kafka_served_features import KafkaFeatureLog
-from services.ranker.outbound.pin_refresh import PinRefresh
 from services.ranker.outbound.prometheus_leaf_meter import BatchMetrics, ContextMetrics, ShadowMetrics
 from services.ranker.outbound.prometheus_meter import MetricsMeter
 from services.ranker.outbound.prometheus_trim_meter import TrimMetrics

@@ -11,7 +11,7 @@ from chassis.metrics import Metrics
 from chassis.testing import FakeClock
 from services.ranker.domain.ranking import PinFeatures
 from services.ranker.outbound.in_memory_pin_cache import CachedPinFeatures
-from services.ranker.outbound.pin_refresh import PinRefresh
+from services.ranker.outbound.in_memory_pin_refresh import PinRefresh
 
 WIDTH = 8
 SOON = Deadline.after(60.0)
