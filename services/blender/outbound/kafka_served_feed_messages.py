@@ -12,7 +12,7 @@ from protos.ranker.v1 import ranker_pb2 as ranker
 from services.blender.domain.candidate import Candidate
 from services.blender.domain.candidates import Candidates
 from services.blender.domain.served_feed import LeftOut, Outcome, ServedFeed, StageCount
-from services.blender.outbound import left_out_columns
+from services.blender.outbound import kafka_left_out_columns
 from services.blender.outbound.grpc_messages import degradations_of, events_of
 
 
@@ -24,7 +24,7 @@ def encode(feed: ServedFeed) -> bytes:
         surface=feed.surface,
         served_time_ms=feed.served_time_ms,
         candidates=[_candidate_message(each) for each in feed.served],
-        left_out=left_out_columns.encode(feed.left_out),
+        left_out=kafka_left_out_columns.encode(feed.left_out),
         stages=[pb.StageReport(**asdict(each)) for each in feed.stages],
         versions=common.Versions(by_artifact=feed.versions),
         degradations=[common.Degradation(**asdict(each)) for each in feed.degradations],
@@ -78,7 +78,7 @@ def _left_out(message: pb.ServedFeed, outcomes: Sequence[Outcome]) -> LeftOut:
         candidates = Candidates.of(each.candidate for each in outcomes)
         return LeftOut(candidates, [each.removed_by for each in outcomes])
     try:
-        return left_out_columns.decode(message.left_out)
+        return kafka_left_out_columns.decode(message.left_out)
     except (Invalid, IndexError) as error:
         raise Corrupt(f"feed {message.request_id[:100]!r} has columns that do not fit: {error}") from error
 

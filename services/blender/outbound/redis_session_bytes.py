@@ -18,6 +18,7 @@ from services.blender.domain.session import Session
 
 FORMAT = 1
 LEVEL = 1  # zstd: the fastest; half floats hardly compress, texts do at any level
+MAX_PLACE = 2**31
 _HEAD = struct.Struct("<I")  # bytes of JSON
 
 Numbers = NDArray[np.float64]
@@ -102,11 +103,11 @@ def _session(content: dict[str, Any], arrays: _Arrays) -> Session:
             pool["generators"],
             pool["content_groups"],
             numbers[:, 0],
-            numbers[:, 1].astype(np.int64),
+            _whole(numbers[:, 1]),
             (),  # counted on the page that retrieved them
             np.zeros((num, 0)),
             numbers[:, 2],
-            numbers[:, 3].astype(np.int64),
+            _whole(numbers[:, 3]),
             heads,
             numbers[:, 4:],
         ),
@@ -125,3 +126,10 @@ def _session(content: dict[str, Any], arrays: _Arrays) -> Session:
         sequence_version=content["sequence_version"],
         influencing_events=[InfluencingEvent(**each) for each in content["events"]],
     )
+
+
+def _whole(numbers_N: Numbers) -> NDArray[np.int64]:
+    """Raises: ValueError for one that is no place in a list."""
+    if not (np.abs(numbers_N) < MAX_PLACE).all():  # neither is NaN
+        raise ValueError("a rank is no number of a place")
+    return numbers_N.astype(np.int64)
