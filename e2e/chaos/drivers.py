@@ -151,7 +151,7 @@ PROCESS_FAULTS: Mapping[str, Callable[[House, Fault], None]] = {
 }
 DATA_FAULTS = {
     "flush": data_faults.flush,
-    "wrong_type": data_faults.set_wrong_types,
+    "change_type": data_faults.set_wrong_types,
     "poison": data_faults.poison,
     "join": data_faults.join_group,
     "bad_bundle": data_faults.announce_bad_bundle,

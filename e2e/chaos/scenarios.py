@@ -226,7 +226,7 @@ _ALL = (
     Scenario(
         "wrong_types",
         "twenty keys of sequences become lists, and a rebuild afterwards",
-        _within(10, 14, "wrong_type", "valkey", strength=20.0),
+        _within(10, 14, "change_type", "valkey", strength=20.0),
         (*STORED, "cache_rebuildable", "poison_stalls_shortly"),
         needs_rebuild=True,
     ),

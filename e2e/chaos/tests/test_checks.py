@@ -163,7 +163,9 @@ def use_a_broken_version(run: History) -> None:
 
 
 def announce_nothing(run: History) -> None:
-    run.records = [record for record in run.records if record.key != "bad_bundle"]
+    run.records = [record for record in run.records if record.op != "sample" or record.key != "bad_bundle"]
+    run.add(Record(40.0, "ranker", "fault", "bad_bundle", "begin", INFO))
+    run.add(Record(41.0, "ranker", "fault", "bad_bundle", "end", INFO))
 
 
 def never_recover(run: History) -> None:

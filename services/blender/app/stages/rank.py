@@ -27,6 +27,8 @@ class Rank:
         scored = [each for each in state.candidates if each.pin_id in ranking.scores]
         if not scored:
             raise Unavailable(f"the ranker scored none of {len(state.candidates)} candidates", reason="exhausted")
+        if not any(math.isfinite(ranking.scores[each.pin_id].score) for each in scored):
+            raise Unavailable(f"none of the ranker's {len(scored)} scores is a number", reason="internal")
         cause = newest_cause(ranking.influencing_events)
         if cause:
             state.prefetch.ask_unless_remembered([cause.pin_id])
