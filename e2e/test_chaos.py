@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -24,18 +25,30 @@ def names(kind: str) -> list[str]:
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 
-@pytest.fixture(scope="module")
-def secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
-    """A house with mTLS of its own."""
+@contextmanager
+def a_house(folder: Path, *options: str) -> Iterator[House]:
+    """One of another kind, for these scenarios alone."""
     with claimed_port_base() as port_base:
-        house = House(Path(tmp_path_factory.mktemp("secured")), port_base)
-        house.up("--tls")
+        house = House(folder, port_base)
+        house.up(*options)
         try:
             house.command("world", "--pins", "600", "--people", "60", "--json")
             house.command("train", "all", "--json", timeout_s=240.0)
             yield house
         finally:
             house.down()
+
+
+@pytest.fixture(scope="module")
+def secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+    with a_house(Path(tmp_path_factory.mktemp("secured")), "--tls") as house:
+        yield house
+
+
+@pytest.fixture(scope="module")
+def zoned(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+    with a_house(Path(tmp_path_factory.mktemp("zoned")), "--zones", "a,b") as house:
+        yield house
 
 
 @pytest.mark.parametrize("name", names("plain"))
@@ -46,6 +59,11 @@ def test_what_must_hold_holds(house: House, tmp_path: Path, name: str) -> None:
 @pytest.mark.parametrize("name", names("tls"))
 def test_what_must_hold_holds_with_mtls(secured: House, tmp_path: Path, name: str) -> None:
     judge(secured, tmp_path, name)
+
+
+@pytest.mark.parametrize("name", names("zones"))
+def test_what_must_hold_holds_in_a_zone_beside_a_lost_one(zoned: House, tmp_path: Path, name: str) -> None:
+    judge(zoned, tmp_path, name)
 
 
 def judge(house: House, folder: Path, name: str) -> None:

@@ -147,6 +147,8 @@ FAULTS: Mapping[str, Callable[[Fault, str], tuple[str, Spec]]] = {
     "away": _away,
     "pause": _silent,
     "half_open": _silent,
+    "zone_away": _away,
+    "zone_pause": _silent,
     "slow": _slow,
     "lossy": _lossy,
     "cut": _cut,

@@ -203,6 +203,8 @@ MUTANTS: list[tuple[str, Mutate]] = [
     ("answers_are_sound", say_no_number),
     ("answers_are_sound", serve_nothing),
     ("statically_stable", lean_on_what_steers),
+    ("zone_isolation", fail_a_feed),
+    ("zone_isolation", delay_feeds),
     ("versions_stay", use_a_broken_version),
     ("versions_stay", announce_nothing),
     ("goodput_holds", never_recover),
