@@ -100,7 +100,7 @@ class BatchConsumer:
             except (KafkaError, OSError) as error:
                 self._wait(f"Kafka: {type(error).__name__}: {error}")
                 await self._finish(0.0)
-                await self._leave(Deadline.after(2.0))
+                await self._leave(Deadline.after(2.0, self._clock))
                 await self._clock.sleep(RESTART_PAUSE_S)
 
     def _wait(self, why: str) -> None:
@@ -179,6 +179,9 @@ class BatchConsumer:
         if client is None:
             return
         await self._commit(client, deadline.remaining_s() / 2)
+        # Others go on from here: an offset kept until the next membership would take theirs back.
+        self._done.clear()
+        self._committed.clear()
         if trouble := await disconnect(client, deadline.remaining_s()):
             self._log.warning("left the group without a goodbye", error=trouble)
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:  # the scenarios live beside the tests of the whole, in a chec
     from e2e.house import House
 
 PORT_BASE = 24100
+HOUSES = {"plain": (), "tls": ("--tls",), "zones": ("--zones", "a,b")}
 app = typer.Typer(no_args_is_help=True, help="Break a local Corkboard by a seeded plan, and judge what users saw.")
 
 Seed = Annotated[int, typer.Option(help="Same seed, same calls and same faults.")]
@@ -153,7 +154,7 @@ def _found(finding: Any) -> dict[str, Any]:
 
 @contextmanager
 def _house(here: bool, output: Output, kind: str) -> "Iterator[House]":
-    """The one that runs here, or one of its own for this run alone; `kind` is plain or tls.
+    """The one that runs here, or one of its own for this run alone; `kind` is one of HOUSES.
 
     Raises: Invalid when the one here is of another kind.
     """
@@ -162,7 +163,8 @@ def _house(here: bool, output: Output, kind: str) -> "Iterator[House]":
     if here:
         home = Home.from_environment()
         endpoints = Endpoints.of_running(home)
-        found = "tls" if endpoints.certificates else "plain"
+        is_zoned = len(Endpoints.zones(home)) > 1
+        found = "tls" if endpoints.certificates else "zones" if is_zoned else "plain"
         if found != kind:
             raise Invalid(
                 f"the Corkboard here is {found}, the scenario needs a {kind} one: leave out --here", field="here"
@@ -173,7 +175,7 @@ def _house(here: bool, output: Output, kind: str) -> "Iterator[House]":
         house = House(Path(folder), PORT_BASE)
         output.say("starting a Corkboard for this run, with a small world and trained models: a few minutes")
         start_s = time.monotonic()
-        house.up(*(("--tls",) if kind == "tls" else ()))
+        house.up(*HOUSES[kind])
         try:
             house.command("world", "--pins", "600", "--people", "60", "--json", timeout_s=300.0)
             house.command("train", "all", "--json", timeout_s=400.0)

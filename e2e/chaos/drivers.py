@@ -5,11 +5,12 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import psutil
 
 from chassis.errors import Unavailable
+from corkboard.local.control import ask
 from corkboard.local.run_file import RunFile
 from e2e.chaos import data_faults, secrets_change
 from e2e.chaos.history import INFO, Record
@@ -33,7 +34,7 @@ class Driver:
 
     async def run(self, fault: Fault) -> None:
         """Begin the fault, wait `for_s`, undo it."""
-        target = fault.target.partition(":")[0]
+        target = fault.target if fault.target.startswith("zone:") else fault.target.partition(":")[0]
         self._note(target, fault.action, "begin")
         try:
             await self._do(fault)
@@ -64,6 +65,10 @@ class Driver:
             self._stage.spoil("", 0.0)
         elif fault.action == "pause":
             send(house, target, signal.SIGCONT)
+        elif fault.action == "zone_away":
+            await asyncio.to_thread(_start_zone, house, target)
+        elif fault.action == "zone_pause":
+            await asyncio.to_thread(_signal_zone, house, target, signal.SIGCONT)
         elif fault.action == "disk_full":
             await asyncio.to_thread(_free_disk, house, target)
         elif fault.action == "away" or (fault.action == "kill" and target.startswith(SERVERS)):
@@ -142,16 +147,43 @@ def _free_disk(house: House, target: str) -> None:
     process.rlimit(psutil.RLIMIT_FSIZE, (hard, hard))
 
 
+def _of_zone(house: House, target: str) -> Sequence[str]:
+    """Processes of `zone:NAME`, its store among them."""
+    rows = ask(house.home.control_socket, "status")["processes"]
+    return [row["name"] for row in rows if row["name"].endswith(f"-{target.removeprefix('zone:')}")]
+
+
+def _end_zone(house: House, target: str) -> None:
+    """All at once, and none is started again."""
+    names = _of_zone(house, target)
+    for name in names:
+        send(house, name, signal.SIGKILL)
+    for name in names:
+        house.stop(name)
+
+
+def _signal_zone(house: House, target: str, number: signal.Signals) -> None:
+    for name in _of_zone(house, target):
+        send(house, name, number)
+
+
+def _start_zone(house: House, target: str) -> None:
+    for name in _of_zone(house, target):
+        house.start(name)
+
+
 PROCESS_FAULTS: Mapping[str, Callable[[House, Fault], None]] = {
     "kill": lambda house, fault: send(house, fault.target, signal.SIGKILL),
     "pause": lambda house, fault: send(house, fault.target, signal.SIGSTOP),
     "away": lambda house, fault: house.stop(fault.target),
     "crash_at": lambda house, fault: crash_at(house, fault.target, int(fault.strength)),
     "disk_full": lambda house, fault: _fill_disk(house, fault.target),
+    "zone_away": lambda house, fault: _end_zone(house, fault.target),
+    "zone_pause": lambda house, fault: _signal_zone(house, fault.target, signal.SIGSTOP),
 }
 DATA_FAULTS = {
     "flush": data_faults.flush,
-    "wrong_type": data_faults.set_wrong_types,
+    "change_type": data_faults.set_wrong_types,
     "poison": data_faults.poison,
     "join": data_faults.join_group,
     "bad_bundle": data_faults.announce_bad_bundle,

@@ -8,6 +8,7 @@ import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from typing import Self
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
@@ -58,7 +59,7 @@ class _Log:
 
 
 class Effects:
-    """Of one run: reads from the ends that the topics have at `start`."""
+    """Of one run: reads from the ends that the topics have when it is entered."""
 
     def __init__(self, session: Session, house: House, add: Add, now_s: Callable[[], float]) -> None:
         self._session, self._house, self._add, self._now_s = session, house, add, now_s
@@ -66,14 +67,15 @@ class Effects:
         self._looked_at: dict[str, dict[int, int]] = {}
         self._reader = AIOKafkaConsumer(bootstrap_servers=house.endpoints.kafka, request_timeout_ms=2_000)
 
-    async def start(self) -> None:
+    async def __aenter__(self) -> Self:
         await self._reader.start()
         logs = (self._accepted, self._enriched)
         places = [TopicPartition(log.topic.name, n) for log in logs for n in range(log.topic.num_partitions)]
         self._reader.assign(places)
         await self._reader.seek_to_end(*places)
+        return self
 
-    async def stop(self) -> None:
+    async def __aexit__(self, *_: object) -> None:
         await self._reader.stop()
 
     async def watch(self) -> None:

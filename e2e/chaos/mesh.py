@@ -22,7 +22,7 @@ MARGIN_S = 60.0  # of the whole workflow, beyond its last fault
 NOT_IN_MESH: Mapping[str, str] = {
     "crash_at": "a step inside of a process: e2e/test_kill_at_each_step.py",
     "flush": "a command to the store: kubectl exec … FLUSHALL",
-    "wrong_type": "commands to the store",
+    "change_type": "commands to the store",
     "poison": "records of a producer: part of the load",
     "join": "members of a group: part of the load",
     "bad_bundle": "an announcement: part of the load",
@@ -147,6 +147,8 @@ FAULTS: Mapping[str, Callable[[Fault, str], tuple[str, Spec]]] = {
     "away": _away,
     "pause": _silent,
     "half_open": _silent,
+    "zone_away": _away,
+    "zone_pause": _silent,
     "slow": _slow,
     "lossy": _lossy,
     "cut": _cut,

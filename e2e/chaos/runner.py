@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any
@@ -30,6 +30,7 @@ from protos import topics
 SERVICES = ("ingest", "enrich", "indexer", "cg", "ranker-leaf", "ranker", "blender", "quota", "indexer-lake")
 WARM_UP_CALLS = 12
 SETTLES_WITHIN_S = 90.0
+CANCEL_AGAIN_S = 2.0
 Advance = Callable[[int], None]
 
 
@@ -111,9 +112,7 @@ class Run:
         calls = scenario.calls(self._seed, is_control=self._is_control)
         self._start_s = time.perf_counter()
         driver = Driver(self._house, stage, add, self._now_s)
-        effects = Effects(session, self._house, add, self._now_s)
-        await effects.start()
-        async with asyncio.TaskGroup() as tasks:
+        async with Effects(session, self._house, add, self._now_s) as effects, asyncio.TaskGroup() as tasks:
             watching = [
                 tasks.create_task(effects.watch()),
                 tasks.create_task(watch.watch(self._house, add, self._now_s)),
@@ -125,9 +124,7 @@ class Run:
             is_over = doing.done if scenario.ends_with_faults and not self._is_control else bool
             await drive(calls, workload.send, self._advance, is_over)
             await doing
-            for task in watching:
-                task.cancel()
-        await effects.stop()
+            await _end(watching)
 
     async def _do(self, driver: Driver) -> None:
         """Each fault at its time; restarts one after the other, however long one takes."""
@@ -169,6 +166,14 @@ class Run:
             reads |= await _read(session, [user for user in expected if set(expected[user]) - set(reads[user])])
         for user, ids in (await _read(session, expected)).items():
             self._history.add(Record(self._now_s(), "surface", "read", user, ids))
+
+
+async def _end(tasks: Sequence["asyncio.Task[None]"]) -> None:
+    """Cancel until they are over: clients of Kafka take a cancel in the wrong moment for a failure and go on."""
+    while running := [task for task in tasks if not task.done()]:
+        for task in running:
+            task.cancel()
+        await asyncio.wait(running, timeout=CANCEL_AGAIN_S)
 
 
 def _acknowledged(history: History) -> dict[str, list[str]]:

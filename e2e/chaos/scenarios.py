@@ -40,7 +40,8 @@ Draw = Callable[[random.Random], tuple[Fault, ...]]
 @dataclass(frozen=True)
 class Scenario:
     """A load with faults. What it needs beside the house, its control has as well: `link` (caller, callee) puts a proxy
-    between the two, `twins` have a second process, the answers of `wrong` can be spoilt; `house` is plain or tls."""
+    between the two, `twins` have a second process, the answers of `wrong` can be spoilt; `house` is plain, tls
+    or zones (a, where the load is, and b)."""
 
     name: str
     description: str
@@ -226,7 +227,7 @@ _ALL = (
     Scenario(
         "wrong_types",
         "twenty keys of sequences become lists, and a rebuild afterwards",
-        _within(10, 14, "wrong_type", "valkey", strength=20.0),
+        _within(10, 14, "change_type", "valkey", strength=20.0),
         (*STORED, "cache_rebuildable", "poison_stalls_shortly"),
         needs_rebuild=True,
     ),
@@ -288,6 +289,20 @@ _ALL = (
         _always(Fault(3.0, "rotate", "tls", 24.0)),
         (*SAFETY, *STATIC),
         house="tls",
+    ),
+    Scenario(
+        "zone_dead",
+        "every process of the other zone is killed, its store as well, and stays away",
+        _always(Fault(6.0, "zone_away", "zone:b", 14.0)),
+        (*STORED, "zone_isolation", "feed_in_deadline"),
+        house="zones",
+    ),
+    Scenario(
+        "zone_grey",
+        "every process of the other zone stands still and keeps its connections",
+        _always(Fault(6.0, "zone_pause", "zone:b", 10.0)),
+        (*STORED, "zone_isolation", "feed_in_deadline"),
+        house="zones",
     ),
     Scenario(
         "overload",

@@ -163,7 +163,9 @@ def use_a_broken_version(run: History) -> None:
 
 
 def announce_nothing(run: History) -> None:
-    run.records = [record for record in run.records if record.key != "bad_bundle"]
+    run.records = [record for record in run.records if record.op != "sample" or record.key != "bad_bundle"]
+    run.add(Record(40.0, "ranker", "fault", "bad_bundle", "begin", INFO))
+    run.add(Record(41.0, "ranker", "fault", "bad_bundle", "end", INFO))
 
 
 def never_recover(run: History) -> None:
@@ -201,6 +203,8 @@ MUTANTS: list[tuple[str, Mutate]] = [
     ("answers_are_sound", say_no_number),
     ("answers_are_sound", serve_nothing),
     ("statically_stable", lean_on_what_steers),
+    ("zone_isolation", fail_a_feed),
+    ("zone_isolation", delay_feeds),
     ("versions_stay", use_a_broken_version),
     ("versions_stay", announce_nothing),
     ("goodput_holds", never_recover),

@@ -1,12 +1,11 @@
-"""Removes keys that hold another kind of value than they must: what is in the store can be made again, a stall cannot.
+"""Finds keys that hold another kind of value than they must: what is in the store can be made again, a stall cannot.
 
 Whoever wrote them destroyed what was there before; `corkboard rebuild` brings it back from the lake and the topic.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from chassis.logs import get_logger
-from services.indexer.outbound.redis_connection import RedisConnection
+from services.indexer.outbound.redis_scripts import Argument, Call
 
 TYPES: Mapping[str, bytes] = {
     "u:": b"hash",
@@ -16,23 +15,24 @@ TYPES: Mapping[str, bytes] = {
     "a:": b"zset",
     "x:": b"zset",
     "n:": b"zset",
+    "e:": b"hash",
+    "p:": b"string",
 }
 TOGETHER = ("s:", "h:", "d:")  # of one user and sequence: each alone would tell another story
 
 
-async def mend(connection: RedisConnection, keys: Iterable[str]) -> Sequence[str]:
-    """Remove those of `keys` with a wrong type, and what belongs to them; returns what was removed.
+def typed_keys(calls: Iterable[Call | tuple[Argument, ...]]) -> Sequence[str]:
+    """The keys of these calls whose type is known, each once."""
+    found: list[str] = []
+    for call in calls:
+        found += call.keys if isinstance(call, Call) else [str(call[1])] if len(call) > 1 else []
+    return [key for key in dict.fromkeys(found) if key[:2] in TYPES]
 
-    Raises: Unavailable.
-    """
-    known = [key for key in dict.fromkeys(keys) if key[:2] in TYPES]
-    types = await connection.write([("TYPE", key) for key in known])
-    wrong = [key for key, found in zip(known, types, strict=True) if found not in (b"none", TYPES[key[:2]])]
-    removed = [each for key in wrong for each in _with_its_kin(key)]
-    if removed:
-        get_logger(__name__).warning("keys_of_wrong_type_removed", num=len(wrong), cure="corkboard rebuild")
-    await connection.write([("DEL", key) for key in removed])
-    return removed
+
+def to_remove(types: Mapping[str, bytes]) -> Sequence[str]:
+    """Of key -> type found: the keys of a wrong type, and what belongs to them."""
+    wrong = [key for key, found in types.items() if found not in (b"none", TYPES[key[:2]])]
+    return [each for key in wrong for each in _with_its_kin(key)]
 
 
 def _with_its_kin(key: str) -> list[str]:

@@ -24,9 +24,10 @@ class Retrieve:
         found = await self._search(state)
         if not found.candidates:
             raise Unavailable(f"no candidates for surface {request.surface}", reason="exhausted")
-        self._popular.learn(request.locale, found.candidates)
+        candidates = found.candidates.unique()
+        self._popular.learn(request.locale, candidates)
         versions = {**state.versions, **found.versions}
-        return replace(state, versions=versions).degrade(*found.degradations).enter(found.candidates.unique())
+        return replace(state, versions=versions).degrade(*found.degradations).enter(candidates)
 
     async def _search(self, state: FeedState) -> Retrieved:
         never = [*state.user.blocked, *([state.request.subject_pin_id] if state.request.subject_pin_id else [])]
