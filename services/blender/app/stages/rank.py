@@ -2,6 +2,8 @@
 
 from dataclasses import replace
 
+import numpy as np
+
 from chassis.errors import Unavailable
 from services.blender.app.feed_state import FeedState
 from services.blender.domain.filters import split_seen
@@ -26,8 +28,8 @@ class Rank:
         candidates = in_order(state.candidates, ranking.scores, state.cursor.position)
         if not candidates:
             raise Unavailable(f"the ranker scored none of {len(state.candidates)} candidates", reason="exhausted")
-        if not any(math.isfinite(ranking.scores[each.pin_id].score) for each in scored):
-            raise Unavailable(f"none of the ranker's {len(scored)} scores is a number", reason="internal")
+        if not np.isfinite(candidates.score_N).any():
+            raise Unavailable(f"none of the ranker's {len(candidates)} scores is a number", reason="internal")
         cause = newest_cause(ranking.influencing_events)
         if cause:
             state.prefetch.ask_unless_remembered([cause.pin_id])
