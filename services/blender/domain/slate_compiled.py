@@ -101,23 +101,35 @@ def _dot(a_E: Floats, b_E: Floats) -> float:
     return total
 
 
+@njit(cache=True, nogil=True, fastmath={"contract"})
+def _subtract(from_E: Floats, factor: float, row_E: Floats) -> None:
+    """In place, without the arrays in between: making those took more time than all products."""
+    for e in range(len(from_E)):
+        from_E[e] -= factor * row_E[e]
+
+
 @njit(cache=True, nogil=True)
 def _set_basis(bases_WE: Floats, slot: int, row_E: Floats, own: float) -> None:
     """The part of a row that is orthogonal to all bases; see `SpectrumWindow`."""
-    residual_E = row_E.copy()
+    residual_E, reach_W = row_E.copy(), np.empty(len(bases_WE))
     for _ in range(2):
-        reach_W = np.array([_dot(basis_E, residual_E) for basis_E in bases_WE])
-        for w in range(len(reach_W)):
-            residual_E -= reach_W[w] * bases_WE[w]
+        for w in range(len(bases_WE)):
+            reach_W[w] = _dot(bases_WE[w], residual_E)
+        for w in range(len(bases_WE)):
+            _subtract(residual_E, reach_W[w], bases_WE[w])
         if _dot(residual_E, residual_E) >= ENOUGH_LEFT:
             break
     length = np.sqrt(_dot(residual_E, residual_E) + own)
-    bases_WE[slot] = residual_E / length if length > TINY else np.zeros_like(residual_E)
+    bases_WE[slot] = 0.0
+    if length > TINY:
+        _subtract(bases_WE[slot], -1.0 / length, residual_E)
 
 
 @njit(cache=True, nogil=True)
 def _novelty(base: float, squares_W: Floats) -> float:
-    square = base - squares_W.sum()
+    square = base
+    for w in range(len(squares_W)):
+        square -= squares_W[w]
     return np.sqrt(square) if square >= TINY * TINY else 0.0
 
 

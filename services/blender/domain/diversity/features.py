@@ -39,14 +39,50 @@ class Rows:
         """Rows times a factor each."""
         return Rows(self.rows_ME * factor_M[:, None], self.own_M * factor_M**2)
 
-    def take(self, index_N: NDArray[np.intp]) -> "Rows":
-        """These pins, in this order."""
-        return Rows(self.rows_ME[index_N], self.own_M[index_N])
+    def part(self, start: int, stop: int) -> Floats:
+        """Rows from `start` to before `stop`."""
+        return self.rows_ME[start:stop]
+
+    @property
+    def num_columns(self) -> int:
+        """E."""
+        return int(self.rows_ME.shape[1])
 
     def split(self, num_candidates: int) -> tuple["Rows", "Rows"]:
         """The candidates and the tail."""
         head, tail = slice(0, num_candidates), slice(num_candidates, None)
         return Rows(self.rows_ME[head], self.own_M[head]), Rows(self.rows_ME[tail], self.own_M[tail])
+
+
+class OrderedRows:
+    """Rows in another order, gathered only as far as they are asked for: most candidates never are, and filling memory
+    costs more than reading it."""
+
+    def __init__(self, rows: Rows, index_N: NDArray[np.intp]) -> None:
+        self._rows, self._index_N = rows, index_N
+        self._rows_NE: Floats = np.empty((len(index_N), rows.num_columns))
+        self._num_gathered = 0
+        self.own_M = rows.own_M[index_N]
+
+    def part(self, start: int, stop: int) -> Floats:
+        """Rows from `start` to before `stop`."""
+        if stop > self._num_gathered:
+            new = slice(self._num_gathered, stop)
+            self._rows_NE[new] = self._rows.rows_ME[self._index_N[new]]
+            self._num_gathered = stop
+        return self._rows_NE[start:stop]
+
+    @property
+    def num_columns(self) -> int:
+        """E."""
+        return self._rows.num_columns
+
+    def self_similarity_M(self) -> Floats:
+        """As of the rows."""
+        return self._rows.self_similarity_M()[self._index_N]
+
+
+AnyRows = Rows | OrderedRows
 
 
 def nothing_known(num_pins: int) -> Rows:
