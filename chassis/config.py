@@ -96,6 +96,10 @@ class ServiceConfig(BaseModel):
     shed_max_lag_s: float = Field(
         2.0, gt=0, description="Lag of the event loop above which calls are refused, seconds; half for sheddable ones."
     )
+    faults_enabled: bool = Field(
+        False,
+        description="Whether answers can be made wrong on purpose (`faults.json` in state_dir); for failure tests.",
+    )
     quota_shadow: bool = Field(False, description="Whether every quota rule only counts what it would refuse.")
 
     @field_validator("tls_cert_path", "tls_key_path", "tls_ca_path")

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from chassis.admin import AdminServer
 from chassis.bundles import BundleWatcher
@@ -14,12 +15,14 @@ from chassis.grpc.admission import ResourceOf
 from chassis.grpc.client import ChannelPool
 from chassis.grpc.limits import MethodLimit, ServerLimits
 from chassis.grpc.server import GrpcDoor, Servicer
+from chassis.grpc.wrong_answers import WrongAnswers
 from chassis.health import Health
 from chassis.kafka.bus import Bus, KafkaBus, Producer
 from chassis.kafka.producer import LINGER_S
 from chassis.kafka.security import KafkaSecurity
 from chassis.kafka.topic import Topic
 from chassis.lifecycle import Part, Service
+from chassis.logs import get_logger
 from chassis.metrics import Metrics
 from chassis.protection import LeaseKeeper, LeaseSource, Protection, Rule, RuleFeed, UsageReporter, UsageWindow
 from chassis.protection.shedding import SheddingLimits
@@ -125,6 +128,7 @@ class Shell:
             shedding=self._shedding(),
             certificates=self._certificates,
             access=self._access(),
+            wrong_answers=self._wrong_answers(),
         )
 
     def _read_certificates(self) -> CertificateSource | None:
@@ -141,6 +145,12 @@ class Shell:
             return None
         identities = Identities(config.tls_identity_prefix, parse_aliases(config.tls_aliases))
         return AccessTable(self._contracts.callers, identities, self.metrics)
+
+    def _wrong_answers(self) -> WrongAnswers | None:
+        if not self.config.faults_enabled:
+            return None
+        get_logger(__name__).warning("faults_are_enabled", effect="answers can be made wrong on purpose")
+        return WrongAnswers(Path(self.config.state_dir), self.metrics, self.clock)
 
     def _shedding(self) -> SheddingLimits:
         config = self.config

@@ -15,6 +15,7 @@ from chassis.kafka.parking import Parker
 from chassis.kafka.producer import LINGER_S, KafkaProducer
 from chassis.kafka.record import Record
 from chassis.kafka.security import PLAINTEXT, KafkaSecurity
+from chassis.kafka.start_patience import StartPatience
 from chassis.kafka.table import KafkaTable
 from chassis.kafka.topic import Topic
 from chassis.metrics import Metrics
@@ -60,6 +61,11 @@ class Producer(Part, Protocol):
 
 class Bus(Protocol):
     """Makes parts that talk to Kafka; nothing connects before they start."""
+
+    @property
+    def patience(self) -> StartPatience:
+        """Shared by the parts that can start without their topics."""
+        ...
 
     def producer(self, *, linger_s: float = LINGER_S) -> Producer:
         """`linger_s` is how long a record may wait for others to travel with."""
@@ -130,6 +136,7 @@ class KafkaBus:
         self._metrics = metrics
         self._health = health
         self._clock = clock
+        self.patience = StartPatience(clock)
 
     def producer(self, *, linger_s: float = LINGER_S) -> KafkaProducer:
         return KafkaProducer(self._connection, self._metrics, linger_s=linger_s)

@@ -15,6 +15,7 @@ from chassis.kafka.intake import Intake
 from chassis.kafka.parking import parked_headers
 from chassis.kafka.partitioner import murmur2
 from chassis.kafka.producer import LINGER_S, check_record
+from chassis.kafka.start_patience import StartPatience
 from chassis.kafka.topic import Topic
 from chassis.metrics import Metrics
 
@@ -31,6 +32,7 @@ class InMemoryBus:
         self.logs: dict[tuple[str, int], list[Record]] = defaultdict(list)
         self.committed: dict[tuple[str, str, int], int] = {}
         self.partitions: dict[str, int] = {}
+        self.patience = StartPatience(clock)
 
     def records(self, topic: Topic) -> list[Record]:
         """Everything sent to `topic`, by partition."""

@@ -1,6 +1,7 @@
 """What a surface sends under load: feeds of the world's people, and events of users that exist only for this load."""
 
 import json
+import math
 import time
 from collections.abc import Callable, Mapping
 
@@ -34,7 +35,13 @@ async def send_feed(session: Session, call: Call) -> Answer:
     request = blender_pb2.GetFeedRequest(user_id=f"person-{call.user:05d}", surface="home", page_size=PAGE_SIZE)
     stub = blender_pb2_grpc.FeedServiceStub
     feed = await session.call("blender", stub, "GetFeed", request, FEED_TIMEOUT_S)
-    return Answer(tuple(item.component for item in feed.degradations), len(feed.items), feed.trace_id)
+    return Answer(
+        tuple(item.component for item in feed.degradations),
+        len(feed.items),
+        feed.trace_id,
+        all(math.isfinite(item.score) for item in feed.items),
+        dict(feed.versions.by_artifact),
+    )
 
 
 async def send_events(session: Session, events: list[ingest_pb2.Event]) -> Answer:

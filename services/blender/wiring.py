@@ -8,6 +8,7 @@ from chassis.grpc.limits import MIB, MethodLimit
 from chassis.kafka.bus import Bus
 from chassis.lifecycle import Part, Service
 from chassis.logs import get_logger
+from chassis.metrics import Metrics
 from chassis.redis.client import RedisClient
 from chassis.redis.security import RedisSecurity
 from chassis.shell import Shell
@@ -25,6 +26,7 @@ from services.blender.app.feed_stages import Memory, Peers, feed_pipelines
 from services.blender.app.get_feed import GetFeed
 from services.blender.app.popular_memory import PopularMemory
 from services.blender.app.popular_refresh import PopularRefresh
+from services.blender.app.rehearsal import Rehearsal
 from services.blender.app.served_memory import ServedMemory
 from services.blender.app.slate_loop import SlateLoop
 from services.blender.config import Config
@@ -76,11 +78,15 @@ def build(
         served_log=served_log,
     )
     slates = SlateLoop(is_compiled=config.compiled_slate)
-    pipelines = feed_pipelines(
-        peers, memory, slates, clock=clock, session_timeout_s=config.session_timeout_ms / 1_000, metrics=shell.metrics
-    )
     features = FeatureMemory(config.num_remembered_pins, config.features_max_age_s, clock)
-    get_feed = GetFeed(catalogue, indexer, features, pipelines, shell.metrics)
+
+    def feeds(memory: Memory, features: FeatureMemory, metrics: Metrics, *, is_rehearsed: bool = False) -> GetFeed:
+        session_timeout_s = config.session_timeout_ms / 1_000
+        found = feed_pipelines(peers, memory, slates, clock=clock, session_timeout_s=session_timeout_s, metrics=metrics)
+        return GetFeed(catalogue, indexer, features, found.rehearsed() if is_rehearsed else found, metrics)
+
+    get_feed = feeds(memory, features, shell.metrics)
+    rehearsal = Rehearsal(feeds(*_forgotten(config, clock), Metrics("rehearsal"), is_rehearsed=True), catalogue)
     refresh = PopularRefresh(
         candidates,
         memory.popular,
@@ -92,8 +98,15 @@ def build(
         size=config.popular_size,
     )
     feature_refresh = FeatureRefresh(indexer, features, clock, shell.metrics)
-    parts: list[Part] = [slates, redis, served_log, _definitions(shell, config, catalogue), refresh, feature_refresh]
+    definitions = _definitions(shell, config, catalogue)
+    parts: list[Part] = [slates, redis, served_log, definitions, refresh, feature_refresh, rehearsal]
     return shell.service(parts=parts, doors=[_door(shell, config, get_feed, ExplainFeed(explanations), slates)])
+
+
+def _forgotten(config: Config, clock: Clock) -> tuple[Memory, FeatureMemory]:
+    """What a rehearsal learns, and nobody else."""
+    memory = Memory(PopularMemory(config.popular_size), ServedMemory(1, clock))
+    return memory, FeatureMemory(config.num_remembered_pins, config.features_max_age_s, clock)
 
 
 def _served_log(shell: Shell, config: Config, explanations: Explanations) -> QueuedServedLog:

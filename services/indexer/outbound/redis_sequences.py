@@ -5,10 +5,13 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from itertools import islice
+from typing import Any
 
 import pyarrow as pa
 
 from chassis.clock import Clock
+from chassis.errors import Unavailable
+from chassis.redis.client import WRONG_TYPE
 from services.indexer.domain.buckets import SEAL_AT
 from services.indexer.domain.column_blob import from_blob
 from services.indexer.domain.event_order import ID, TIME, in_order, joined, newest, newest_time_ms
@@ -17,8 +20,9 @@ from services.indexer.domain.writes import AppendCounts, AppendReport, EnvelopeW
 from services.indexer.outbound import redis_keys
 from services.indexer.outbound.redis_appends import append_calls, user_appends
 from services.indexer.outbound.redis_connection import RedisConnection
+from services.indexer.outbound.redis_mending import mend
 from services.indexer.outbound.redis_rows import RedisRows
-from services.indexer.outbound.redis_scripts import Call, script
+from services.indexer.outbound.redis_scripts import Argument, Call, script
 from services.indexer.outbound.redis_sealing import RedisSealing
 from services.indexer.ports import SequenceQuery, StoredSequence
 
@@ -46,6 +50,7 @@ class RedisSequenceStore:
         self._sealing = sealing
         self._clock = clock
         self.decoded = Decoded()
+        self.num_mended = 0  # keys
         self._append = script("append")
         self._read = script("read")
 
@@ -54,7 +59,7 @@ class RedisSequenceStore:
         users = user_appends(writes, self._rows, now_ms)
         schemas = [self._rows.remember(each.rows.schema) for each in writes.sequences]
         calls = append_calls(self._append, users, now_ms)
-        answers = await self._connection.write([*schemas, *calls])
+        answers = await self._write([*schemas, *calls])
         counts = iter([count for answer in answers[len(schemas) :] for count in answer])
         report: dict[str, AppendCounts] = {}
         full: list[tuple[int, str, SequenceRows]] = []
@@ -67,6 +72,15 @@ class RedisSequenceStore:
                     full.append((num_head, user_id, each))
         await self._seal(full)
         return report
+
+    async def _write(self, calls: Sequence[Call | tuple[Argument, ...]]) -> list[Any]:
+        """Raises: Unavailable, after keys of a wrong type were removed as well: the next attempt finds them mended."""
+        try:
+            return await self._connection.write(calls)
+        except Unavailable as error:
+            if error.reason == WRONG_TYPE:
+                self.num_mended += len(await mend(self._connection, _keys_of(calls)))
+            raise
 
     async def renew(self, writes: EnvelopeWrites, decided: Mapping[str, AbstractSet[str]]) -> RenewalCounts:
         counts = RenewalCounts()
@@ -118,3 +132,7 @@ class RedisSequenceStore:
         self.decoded.num_columns += rows.num_columns
         self.decoded.num_rows += rows.num_rows
         return rows
+
+
+def _keys_of(calls: Sequence[Call | tuple[Argument, ...]]) -> list[str]:
+    return [key for call in calls if isinstance(call, Call) for key in call.keys]
