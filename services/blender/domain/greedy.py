@@ -12,7 +12,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from services.blender.domain.diversity.features import OrderedRows, Rows
+from services.blender.domain.diversity.features import OrderedRows, PinRows
 from services.blender.domain.diversity.port import Diversity, NoDiversity
 from services.blender.domain.diversity.strategies import DiversityPlan
 from services.blender.domain.picks import TIE, Picks, no_picks
@@ -25,7 +25,7 @@ class Pool(NamedTuple):
 
     relevance_N: Floats  # falling
     index_N: NDArray[np.intp]
-    rows: Rows
+    rows: PinRows
     plan: DiversityPlan
     spacing: Sequence[SpacingRule]
 

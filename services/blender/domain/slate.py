@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from services.blender.domain.diversity.features import Rows
+from services.blender.domain.diversity.features import PinRows
 from services.blender.domain.diversity.strategies import DiversityPlan
 from services.blender.domain.greedy import Greedy, Pool, greedy
 from services.blender.domain.picks import Picks
@@ -33,7 +33,7 @@ class Slate:
 
 def fill(
     relevance_N: Floats,
-    rows: Rows,
+    rows: PinRows,
     plan: DiversityPlan,
     spacing: Sequence[SpacingRule],
     num_slots: int,

@@ -5,14 +5,14 @@ Shapes: N candidates, E columns of the similarity rows, W = window - 1 items at 
 
 import numpy as np
 
-from services.blender.domain.diversity.features import AnyRows, Rows
+from services.blender.domain.diversity.features import AnyRows, PinRows
 from services.blender.domain.relevance import Floats
 
 
 class SimilarityWindow:
     """A ring over the window; items leave in the order they came."""
 
-    def __init__(self, candidates: AnyRows, tail: Rows, window: int) -> None:
+    def __init__(self, candidates: AnyRows, tail: PinRows, window: int) -> None:
         self._candidates = candidates
         self.self_similarity_N = candidates.self_similarity_M()
         size = max(0, window - 1)

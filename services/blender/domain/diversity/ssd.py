@@ -10,7 +10,7 @@ import math
 
 import numpy as np
 
-from services.blender.domain.diversity.features import TINY, AnyRows, Rows
+from services.blender.domain.diversity.features import TINY, AnyRows, PinRows
 from services.blender.domain.relevance import Floats
 
 ENOUGH_LEFT = 0.5  # of a row's square of 1
@@ -22,7 +22,7 @@ class SpectrumWindow:
 
     max_novelty = 1.0
 
-    def __init__(self, candidates: AnyRows, tail: Rows, window: int) -> None:
+    def __init__(self, candidates: AnyRows, tail: PinRows, window: int) -> None:
         self._candidates = candidates
         self._base_N = candidates.self_similarity_M()
         num_bases = max(0, window - 1)
