@@ -43,7 +43,7 @@ e2e: $(STAMP) ## every journey and failure over real Kafka, Valkey and gRPC, and
 e2e-cluster: $(STAMP) ## what needs a real Kubernetes; CORKBOARD_KUBECONFIG names it
 	$(BIN)/python -m pytest -q e2e/cluster $(ARGS)
 
-chaos: $(STAMP) ## every chaos scenario once, with a control; reports in chaos-runs/ (about 30 min; ARGS=--seed 7)
+chaos: $(STAMP) ## every chaos scenario once, with a control; reports in chaos-runs/ (about 60 min; ARGS=--seed 7)
 	$(BIN)/python -m corkboard chaos run all $(ARGS)
 
 bench: $(STAMP) ## latency, throughput and memory of the whole house; writes bench/results/

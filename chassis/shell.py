@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from chassis.admin import AdminServer
 from chassis.bundles import BundleWatcher
@@ -15,11 +16,14 @@ from chassis.grpc.client import ChannelPool
 from chassis.grpc.limits import MethodLimit, ServerLimits
 from chassis.grpc.server import GrpcDoor, Servicer
 from chassis.grpc.target import peer_name
+from chassis.grpc.wrong_answers import WrongAnswers
 from chassis.health import Health
 from chassis.kafka.bus import Bus, KafkaBus, Producer
+from chassis.kafka.producer import LINGER_S
 from chassis.kafka.security import KafkaSecurity
 from chassis.kafka.topic import Topic
 from chassis.lifecycle import Part, Service
+from chassis.logs import get_logger
 from chassis.metrics import Metrics
 from chassis.protection import LeaseKeeper, LeaseSource, Protection, Rule, RuleFeed, UsageReporter, UsageWindow
 from chassis.protection.shedding import SheddingLimits
@@ -69,6 +73,7 @@ class Shell:
         *,
         bus: Bus | None = None,
         clock: Clock = SYSTEM_CLOCK,
+        linger_s: float = LINGER_S,
     ) -> None:
         self.name = name
         self.config = config
@@ -85,7 +90,7 @@ class Shell:
             group_instance_id=config.group_instance_id,
             security=KafkaSecurity.of(config),
         )
-        self.producer: Producer = self.bus.producer()
+        self.producer: Producer = self.bus.producer(linger_s=linger_s)
         self.protection = Protection(clock=clock, metrics=self.metrics, is_shadow=config.quota_shadow)
         self._contracts = contracts
         self._peers = Peers()
@@ -125,6 +130,7 @@ class Shell:
             shedding=self._shedding(),
             certificates=self._certificates,
             access=self._access(),
+            wrong_answers=self._wrong_answers(),
         )
 
     def _read_certificates(self) -> CertificateSource | None:
@@ -141,6 +147,12 @@ class Shell:
             return None
         identities = Identities(config.tls_identity_prefix, parse_aliases(config.tls_aliases))
         return AccessTable(self._contracts.callers, identities, self.metrics)
+
+    def _wrong_answers(self) -> WrongAnswers | None:
+        if not self.config.faults_enabled:
+            return None
+        get_logger(__name__).warning("faults_are_enabled", effect="answers can be made wrong on purpose")
+        return WrongAnswers(Path(self.config.state_dir), self.metrics, self.clock)
 
     def _shedding(self) -> SheddingLimits:
         config = self.config
@@ -172,6 +184,7 @@ class Shell:
             config.trace_sample_ratio,
             config.zone,
             metrics=self.metrics,
+            max_per_s=config.trace_max_per_s,
         )
 
     def _quota(self) -> list[Part]:

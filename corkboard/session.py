@@ -1,10 +1,11 @@
 """One command's connection to a running Corkboard: channels, its own spans, errors in the project's words."""
 
 import asyncio
+import json
 import os
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -24,6 +25,27 @@ from corkboard.local.run_file import RunFile
 T = TypeVar("T")
 MAX_MESSAGE_BYTES = 16 << 20
 FLUSH_S = 2.0
+OPTIONS: Sequence[tuple[str, int | str]] = (
+    ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.min_reconnect_backoff_ms", 500),  # also the time one attempt to connect gets
+    ("grpc.max_reconnect_backoff_ms", 1_000),  # a service that was started again is found within a second
+)
+ONE: Sequence[tuple[str, int | str]] = (("grpc.enable_retries", 0),)
+# As a surface would: over all processes in turn, and once more, on another, what one could not take.
+_RETRY = {
+    "maxAttempts": 3,
+    "initialBackoff": "0.02s",
+    "maxBackoff": "0.2s",
+    "backoffMultiplier": 2,
+    "retryableStatusCodes": ["UNAVAILABLE"],
+}
+_SERVICE_CONFIG = {
+    "loadBalancingConfig": [{"round_robin": {}}],
+    "methodConfig": [{"name": [{}], "retryPolicy": _RETRY}],
+    "retryThrottling": {"maxTokens": 10, "tokenRatio": 0.1},
+}
+SEVERAL: Sequence[tuple[str, int | str]] = (("grpc.service_config", json.dumps(_SERVICE_CONFIG)),)
 
 
 @dataclass(frozen=True)
@@ -34,6 +56,7 @@ class Endpoints:
     zone_index: int = 0
     certificates: Path | None = None  # of everybody, while mTLS is on
     elsewhere: Elsewhere | None = None
+    more: Mapping[str, Sequence[str]] = field(default_factory=dict)  # service -> further processes of it, host:port
 
     @classmethod
     def of_running(cls, home: Home, zone: str = "") -> "Endpoints":
@@ -66,6 +89,11 @@ class Endpoints:
             return self.elsewhere.address(service, self.zone_index)
         return f"127.0.0.1:{self.ports.grpc(service, self.zone_index)}"
 
+    def target(self, service: str) -> str:
+        """What gRPC resolves: the one address, or all of them."""
+        further = self.more.get(service, ())
+        return f"ipv4:{','.join([self.address(service), *further])}" if further else self.address(service)
+
     @property
     def kafka(self) -> str:
         if self.elsewhere is not None:
@@ -84,21 +112,27 @@ class Session:
 
     def __init__(self, endpoints: Endpoints) -> None:
         self.endpoints = endpoints
-        self._channels: dict[tuple[str, str], grpc.aio.Channel] = {}
+        self._channels: dict[tuple[str, str, float], grpc.aio.Channel] = {}
 
     async def call(
-        self, service: str, stub: Callable[..., Any], method: str, request: Any, timeout_s: float = 10.0
+        self,
+        service: str,
+        stub: Callable[..., Any],
+        method: str,
+        request: Any,
+        timeout_s: float = 10.0,
+        metadata: Sequence[tuple[str, str]] = (),
     ) -> Any:
-        """One unary call.
+        """One unary call; `metadata` goes with it.
 
         Raises: the chassis error that the status stands for.
         """
         who = identity_for(stub, method) if self.endpoints.certificates else ""
         bound = getattr(stub(self._channel(service, who)), method)
         with tracing.span(f"{service} {method}", kind="client"):
-            metadata = tuple(tracing.inject_headers().items())
+            headers = (*tracing.inject_headers().items(), *metadata)
             try:
-                return await bound(request, timeout=timeout_s, metadata=metadata)
+                return await bound(request, timeout=timeout_s, metadata=headers)
             except grpc.aio.AioRpcError as error:
                 raise from_rpc_error(error) from error
 
@@ -118,12 +152,20 @@ class Session:
             answers.cancel()
 
     def _channel(self, service: str, who: str) -> grpc.aio.Channel:
-        if (service, who) not in self._channels:
-            options = [("grpc.max_receive_message_length", MAX_MESSAGE_BYTES), ("grpc.enable_retries", 0)]
-            self._channels[service, who] = self._open(self.endpoints.address(service), who, options)
-        return self._channels[service, who]
+        key = (service, who, self._issued_s(who))
+        if key not in self._channels:
+            options = SEVERAL if self.endpoints.more.get(service) else ONE
+            self._channels[key] = self._open(self.endpoints.target(service), who, [*OPTIONS, *options])
+        return self._channels[key]
 
-    def _open(self, address: str, who: str, options: list[tuple[str, int]]) -> grpc.aio.Channel:
+    def _issued_s(self, who: str) -> float:
+        """When the certificates of `who` were written last: new ones need a new channel."""
+        if self.endpoints.certificates is None:
+            return 0.0
+        paths = paths_of(self.endpoints.certificates, who)
+        return max(Path(path).stat().st_mtime for path in (paths.chain, paths.authorities))
+
+    def _open(self, address: str, who: str, options: list[tuple[str, int | str]]) -> grpc.aio.Channel:
         if self.endpoints.certificates is None:
             return grpc.aio.insecure_channel(address, options)
         found = read_certificates(paths_of(self.endpoints.certificates, who))

@@ -82,6 +82,7 @@ def schema(chart: Path) -> dict[str, Any]:
                 "propertyNames": {"enum": names},
                 "additionalProperties": _closed({"name": NAME, "key": NAME}),
             },
+            "files": {"type": "object", "propertyNames": NAME, "additionalProperties": {"type": "object"}},
             "kafka": _closed({"secret": STRING}),
             "redis": _closed({"secret": STRING}),
             "network": _closed({"from": OBJECTS, "to": OBJECTS}),

@@ -235,6 +235,18 @@ def test_what_redis_wants_to_see_is_mounted_where_the_settings_say() -> None:
     assert not [volume for volume in pods(rendered("cg", "az-a", *given))[0]["volumes"] if volume["name"] == "redis"]
 
 
+def test_a_file_of_ones_own_is_where_the_settings_look_for_it() -> None:
+    at = "/etc/corkboard/files/issuer"
+    given = ("files.issuer.configMap.name=login-keys", f"config.actor_keys_path={at}/keys.json")
+    manifests = rendered("quota", "az-a", *given, "config.actor_issuer=https://login.example")
+    assert of_kind(manifests, "ConfigMap")[0]["data"]["QUOTA_ACTOR_KEYS_PATH"] == f"{at}/keys.json"
+    pod = pods(manifests)[0]
+    (volume,) = [volume for volume in pod["volumes"] if volume["name"] == "file-issuer"]
+    assert volume["configMap"] == {"name": "login-keys"}
+    (mount,) = [mount for mount in pod["containers"][0]["volumeMounts"] if mount["name"] == "file-issuer"]
+    assert (mount["mountPath"], mount["readOnly"]) == (at, True)
+
+
 def test_more_callers_and_more_destinations_can_be_given() -> None:
     more = ("network.from[0].namespaceSelector.matchLabels.team=web", "network.to[0].ports[0].port=5432")
     (policy,) = of_kind(rendered("blender", "az-a", *more), "NetworkPolicy")

@@ -51,7 +51,7 @@ class BundleWatcher:
         self.name = f"bundles {topic.name}"
         self._decode, self._store, self._names, self._apply, self._clock = decode, store, names, apply, clock
         self._last_good, self._is_required = LastGood(Path(state_dir)), is_required
-        self._table = bus.table(self.name, topic, self._on_record)
+        self._table, self._patience = bus.table(self.name, topic, self._on_record), bus.patience
         self._metrics = metrics
         help_text = "Bundle versions seen, by what came of them."
         self._swaps = metrics.counter("bundle_swaps_total", help_text, ("name", "outcome"))
@@ -71,7 +71,7 @@ class BundleWatcher:
         await self._load_last_good()
         if self._may_start_alone():
             following = tasks.create_task(self._follow_patiently(tasks))
-            await asyncio.wait({following}, timeout=CATCH_UP_S)
+            await self._patience.wait(following, CATCH_UP_S)
         else:
             await self._follow(tasks)
         tasks.create_task(self._retry_forever())

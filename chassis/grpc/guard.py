@@ -23,6 +23,7 @@ from chassis.grpc.failures import as_answer
 from chassis.grpc.limits import MethodLimit, ServerLimits
 from chassis.grpc.rpc_metrics import Recorder, ServerMetrics
 from chassis.grpc.status import to_status
+from chassis.grpc.wrong_answers import WrongAnswers
 from chassis.protection.shedding import LoadShedder
 
 Context = Any  # grpc.aio.ServicerContext; its generic parameters say nothing here
@@ -44,7 +45,9 @@ class Guard:
         resource_of: ResourceOf | None = None,
         shedder: LoadShedder | None = None,
         access: AccessTable | None = None,
+        wrong_answers: WrongAnswers | None = None,
     ) -> None:
+        self.wrong_answers = wrong_answers
         self.shedder = shedder
         self.access = access
         self.room = Room("server", limits.max_concurrent)
@@ -198,7 +201,10 @@ class _GuardedMethod:
             raise Invalid(f"request of {len(raw)} bytes is no valid message", reason="malformed_request") from error
 
     async def _answer(self, request: Any, context: Context) -> bytes:
-        serialized: bytes = self._serialize(await self._behaviour(request, context))
+        reply = await self._behaviour(request, context)
+        if self._guard.wrong_answers is not None:
+            reply = await self._guard.wrong_answers.spoil(self._name, request, reply)
+        serialized: bytes = self._serialize(reply)
         return serialized
 
     async def _answer_stream(self, request: Any, context: Context) -> None:

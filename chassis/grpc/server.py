@@ -21,6 +21,7 @@ from chassis.grpc.health import HealthServicer
 from chassis.grpc.limits import ServerLimits
 from chassis.grpc.options import server_options
 from chassis.grpc.rpc_metrics import ServerMetrics
+from chassis.grpc.wrong_answers import WrongAnswers
 from chassis.health import Health
 from chassis.metrics import Metrics
 from chassis.protection.shedding import LoadShedder, SheddingLimits
@@ -34,7 +35,7 @@ class GrpcDoor:
     """A part that serves RPCs from `start` until `stop`; `port` is the bound one after `start`.
 
     With `certificates` it takes only callers that show one of a trusted authority, with `access` only those whom the
-    table allows. Health is told to every caller that gets in.
+    table allows. Health is told to every caller that gets in. `wrong_answers` is for failure tests alone.
     """
 
     def __init__(
@@ -52,6 +53,7 @@ class GrpcDoor:
         shedding: SheddingLimits | None = None,
         certificates: CertificateSource | None = None,
         access: AccessTable | None = None,
+        wrong_answers: WrongAnswers | None = None,
         name: str = "grpc",
     ) -> None:
         self.name = name
@@ -61,7 +63,7 @@ class GrpcDoor:
         self._health = health
         self._limits = limits or ServerLimits()
         shedder = LoadShedder(shedding, SYSTEM_CLOCK, metrics) if shedding is not None else None
-        self._guard = Guard(self._limits, ServerMetrics(metrics), admitter, resource_of, shedder, access)
+        self._guard = Guard(self._limits, ServerMetrics(metrics), admitter, resource_of, shedder, access, wrong_answers)
         self._is_reflection_enabled = is_reflection_enabled
         self._certificates = certificates
         self._server: Any = None

@@ -39,7 +39,7 @@ class RuleFeed:
     ) -> None:
         self.name = "rules"
         self._decode, self._protection, self._clock = decode, protection, clock
-        self._table = bus.table(self.name, topic, self._on_record)
+        self._table, self._patience = bus.table(self.name, topic, self._on_record), bus.patience
         self._file = Path(state_dir) / "rules.json"
         self._rules: dict[str, Rule] = {}
         self._is_caught_up = False
@@ -51,7 +51,7 @@ class RuleFeed:
             self._rules[rule.key] = rule
         self._protection.set_rules(self._rules.values())
         following = tasks.create_task(self._follow(tasks))
-        await asyncio.wait({following}, timeout=CATCH_UP_S)
+        await self._patience.wait(following, CATCH_UP_S)
 
     async def stop(self, deadline: Deadline) -> None:
         """Stop following; the rules stay in force."""

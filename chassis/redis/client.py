@@ -8,12 +8,14 @@ from redis.asyncio import ConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import RedisError
+from redis.exceptions import RedisError, ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from chassis.deadline import Deadline
 from chassis.errors import DeadlineExceeded, Unavailable
 from chassis.redis.security import NO_SECURITY, RedisSecurity
+
+WRONG_TYPE = "store_wrong_type"  # reason of an error: a key holds another kind of value than the command is for
 
 
 class RedisClient:
@@ -66,5 +68,9 @@ async def translated(what: str = "the online store") -> AsyncIterator[None]:
         raise DeadlineExceeded(f"{what} did not answer in time", reason="store_timeout") from error
     except (RedisConnectionError, OSError) as error:
         raise Unavailable(f"{what} cannot be reached", reason="store_unavailable", retry_after_s=0.5) from error
+    except ResponseError as error:
+        is_wrong_type = "WRONGTYPE" in str(error)
+        reason = WRONG_TYPE if is_wrong_type else "store_error"
+        raise Unavailable(f"{what} refused a command: {type(error).__name__}", reason=reason) from error
     except RedisError as error:
         raise Unavailable(f"{what} refused a command: {type(error).__name__}", reason="store_error") from error

@@ -16,14 +16,19 @@ from corkboard.local.home import Home
 from corkboard.session import Endpoints
 
 if TYPE_CHECKING:  # the scenarios live beside the tests of the whole, in a checkout and not in the wheel
+    from e2e.chaos.scenarios import Scenario
     from e2e.chaos.verdict import Outcome
     from e2e.house import House
 
 PORT_BASE = 24100
+HOUSES = {"plain": (), "tls": ("--tls",), "zones": ("--zones", "a,b")}
 app = typer.Typer(no_args_is_help=True, help="Break a local Corkboard by a seeded plan, and judge what users saw.")
 
 Seed = Annotated[int, typer.Option(help="Same seed, same calls and same faults.")]
 Out = Annotated[Path, typer.Option(help="Where histories and the report go, one folder for each scenario.")]
+Duration = Annotated[
+    float, typer.Option(min=0.0, help="Seconds of load, with new faults each minute; 0 = as long as the scenario says.")
+]
 Here = Annotated[
     bool, typer.Option("--here", help="Break the Corkboard that runs in CORKBOARD_HOME; else start one for the run.")
 ]
@@ -48,6 +53,7 @@ def run(
     names: Annotated[list[str], typer.Argument(help="Scenarios as `corkboard chaos list` names them; all = all.")],
     seed: Seed = 0,
     out: Out = Path("chaos-runs"),
+    duration: Duration = 0.0,
     here: Here = False,
     json_: Json = False,
 ) -> None:
@@ -58,10 +64,11 @@ def run(
     _need_checkout()
     from e2e.chaos.scenarios import SCENARIOS, scenario
 
-    chosen = [scenario(name) for name in (SCENARIOS if names == ["all"] else names)]
-    output = Output(json_)
-    with _house(here, output) as house:
-        outcomes = [_run_one(house, one.name, seed, out, output) for one in chosen]
+    chosen = [_lasting(scenario(name), duration) for name in (SCENARIOS if names == ["all"] else names)]
+    output, outcomes = Output(json_), []
+    for kind in dict.fromkeys(one.house for one in chosen):
+        with _house(here, output, kind) as house:
+            outcomes += [_run_one(house, one, seed, out, output) for one in chosen if one.house == kind]
     _show(outcomes, output)
 
 
@@ -86,28 +93,32 @@ def replay(
     output = Output(json_)
     try:
         plan = json.loads((folder / "plan.json").read_text())
-        one, seed = scenario(plan["scenario"]), int(plan["seed"])
+        one, seed = _lasting(scenario(plan["scenario"]), float(plan.get("duration_s", 0.0))), int(plan["seed"])
         histories = [History.read(folder / f"{name}.jsonl") for name in ("run", "control")] if judge_only else []
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise Invalid(f"{folder} holds no recorded run: {error}", field="folder") from error
     if judge_only:
         _show([judge(one.name, seed, one.checks, *histories)], output)
         return
-    with _house(here, output) as house:
-        _show([_run_one(house, one.name, seed, folder.parent, output)], output)
+    with _house(here, output, one.house) as house:
+        _show([_run_one(house, one, seed, folder.parent, output)], output)
 
 
-def _run_one(house: "House", name: str, seed: int, out: Path, output: Output) -> "Outcome":
+def _lasting(one: "Scenario", duration_s: float) -> "Scenario":
+    """0 = as long as it says itself."""
+    is_as_long = one.ends_with_faults or duration_s in (0.0, sum(phase.duration_s for phase in one.phases))
+    return one if is_as_long else one.lasting(duration_s)
+
+
+def _run_one(house: "House", one: "Scenario", seed: int, out: Path, output: Output) -> "Outcome":
     from e2e.chaos.report import write_report
     from e2e.chaos.runner import run_scenario
-    from e2e.chaos.scenarios import scenario
 
-    one = scenario(name)
     with output.progress(
-        f"calls of {name}, control and run", sum(len(one.calls(seed, is_control=each)) for each in (True, False))
+        f"calls of {one.name}, control and run", sum(len(one.calls(seed, is_control=each)) for each in (True, False))
     ) as advance:
         outcome = run_scenario(house, one, seed, advance)
-    folder = out / f"{name}-{seed}"
+    folder = out / f"{one.name}-{seed}"
     folder.mkdir(parents=True, exist_ok=True)
     outcome.run.write(folder / "run.jsonl")
     outcome.control.write(folder / "control.jsonl")
@@ -142,19 +153,29 @@ def _found(finding: Any) -> dict[str, Any]:
 
 
 @contextmanager
-def _house(here: bool, output: Output) -> "Iterator[House]":
-    """The one that runs here, or one of its own for this run alone."""
+def _house(here: bool, output: Output, kind: str) -> "Iterator[House]":
+    """The one that runs here, or one of its own for this run alone; `kind` is one of HOUSES.
+
+    Raises: Invalid when the one here is of another kind.
+    """
     from e2e.house import House
 
     if here:
         home = Home.from_environment()
-        yield House(home.root, Endpoints.of_running(home).ports.base)
+        endpoints = Endpoints.of_running(home)
+        is_zoned = len(Endpoints.zones(home)) > 1
+        found = "tls" if endpoints.certificates else "zones" if is_zoned else "plain"
+        if found != kind:
+            raise Invalid(
+                f"the Corkboard here is {found}, the scenario needs a {kind} one: leave out --here", field="here"
+            )
+        yield House(home.root, endpoints.ports.base)
         return
     with tempfile.TemporaryDirectory() as folder:
         house = House(Path(folder), PORT_BASE)
         output.say("starting a Corkboard for this run, with a small world and trained models: a few minutes")
         start_s = time.monotonic()
-        house.up()
+        house.up(*HOUSES[kind])
         try:
             house.command("world", "--pins", "600", "--people", "60", "--json", timeout_s=300.0)
             house.command("train", "all", "--json", timeout_s=400.0)

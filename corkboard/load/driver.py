@@ -5,8 +5,8 @@ Latency counts from the intended time, so a stall is not hidden by the calls tha
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from chassis.errors import CorkboardError
 from corkboard.load.plan import Call
@@ -18,11 +18,13 @@ OK = "OK"
 
 @dataclass(frozen=True)
 class Answer:
-    """What a good answer told: parts that were missing, how many items it carried, its trace."""
+    """What a good answer told: missing parts, number of items, its trace, whether all scores are numbers, versions."""
 
     degraded: tuple[str, ...] = ()
     num_items: int = 0
     trace: str = ""
+    is_finite: bool = True
+    versions: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

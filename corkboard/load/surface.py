@@ -1,11 +1,12 @@
 """What a surface sends under load: feeds of the world's people, and events of users that exist only for this load."""
 
 import json
+import math
 import time
 from collections.abc import Callable, Mapping
 
 from chassis import tracing
-from chassis.errors import Unavailable
+from chassis.errors import Invalid
 from corkboard.load.driver import Answer, Send
 from corkboard.load.plan import Call
 from corkboard.session import Session
@@ -34,11 +35,17 @@ async def send_feed(session: Session, call: Call) -> Answer:
     request = blender_pb2.GetFeedRequest(user_id=f"person-{call.user:05d}", surface="home", page_size=PAGE_SIZE)
     stub = blender_pb2_grpc.FeedServiceStub
     feed = await session.call("blender", stub, "GetFeed", request, FEED_TIMEOUT_S)
-    return Answer(tuple(item.component for item in feed.degradations), len(feed.items), feed.trace_id)
+    return Answer(
+        tuple(item.component for item in feed.degradations),
+        len(feed.items),
+        feed.trace_id,
+        all(math.isfinite(item.score) for item in feed.items),
+        dict(feed.versions.by_artifact),
+    )
 
 
 async def send_events(session: Session, events: list[ingest_pb2.Event]) -> Answer:
-    """One publication; counts what was acknowledged. Raises: the chassis error; Unavailable for a rejected event."""
+    """One publication; counts what was acknowledged. Raises: the chassis error; Invalid for a rejected event."""
     request = ingest_pb2.PublishEventsRequest(events=events)
     with tracing.span("publish events", kind="client"):
         trace = trace_id(tracing.inject_headers())
@@ -46,7 +53,7 @@ async def send_events(session: Session, events: list[ingest_pb2.Event]) -> Answe
         answer = await session.call("ingest", stub, "PublishEvents", request, EVENTS_TIMEOUT_S)
     refused = [one for one in answer.verdicts if one.outcome == ingest_pb2.OUTCOME_REJECTED]
     if refused:
-        raise Unavailable(f"{refused[0].id}: {refused[0].code} {refused[0].message}")
+        raise Invalid(f"{refused[0].id}: {refused[0].code} {refused[0].message}")
     return Answer(num_items=len(answer.verdicts), trace=trace)
 
 

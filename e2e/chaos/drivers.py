@@ -5,88 +5,85 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Mapping, Sequence
 
 import psutil
-import redis
-from aiokafka import AIOKafkaProducer
 
 from chassis.errors import Unavailable
+from corkboard.local.control import ask
 from corkboard.local.run_file import RunFile
+from e2e.chaos import data_faults, secrets_change
 from e2e.chaos.history import INFO, Record
-from e2e.chaos.proxy import Proxy
 from e2e.chaos.scenarios import Fault
+from e2e.chaos.stand_ins import READY_WITHIN_S, Stage
 from e2e.house import House
-from protos import topics
 
 DIES_WITHIN_S = 20.0
-READY_WITHIN_S = 90.0
 SERVERS = ("kafka-", "valkey")
-LINK_FAULTS = ("slow", "cut", "lossy", "half_open")
+LINK_FAULTS = ("slow", "cut", "lossy", "half_open", "lost_acks")
+WRONG = "wrong_"  # and then how answers are wrong
+FULL_AT_BYTES = 4_096  # what a file of the broker may hold while its disk is "full": less than any log has
 Add = Callable[[Record], None]
 
 
 class Driver:
     """One run's faults. `add` takes records of what was done, `now_s` tells the run's time."""
 
-    def __init__(self, house: House, link: "Link | None", add: Add, now_s: Callable[[], float]) -> None:
-        self._house, self._link, self._add, self._now_s = house, link, add, now_s
+    def __init__(self, house: House, stage: Stage, add: Add, now_s: Callable[[], float]) -> None:
+        self._house, self._stage, self._add, self._now_s = house, stage, add, now_s
 
     async def run(self, fault: Fault) -> None:
         """Begin the fault, wait `for_s`, undo it."""
-        target = fault.target.partition(":")[0]
+        target = fault.target if fault.target.startswith("zone:") else fault.target.partition(":")[0]
         self._note(target, fault.action, "begin")
         try:
-            if fault.action in LINK_FAULTS:
-                assert self._link is not None, f"{fault.action} needs a scenario with a link"
-                self._link.proxy.set(fault.action, fault.strength)
-                await asyncio.sleep(fault.for_s)
-                self._link.proxy.set("")
-            elif fault.action == "poison":
-                await self._poison(int(fault.strength))
-            else:
-                await asyncio.to_thread(self._do, fault)
-                await asyncio.sleep(fault.for_s)
-                await asyncio.to_thread(self._undo, fault)
+            await self._do(fault)
+            await asyncio.sleep(0 if fault.action in DATA_FAULTS else fault.for_s)
+            await self._undo(fault)
         finally:
             self._note(target, fault.action, "end")
 
-    def _do(self, fault: Fault) -> None:
-        house, target = self._house, fault.target
-        if fault.action == "kill":
-            send(house, target, signal.SIGKILL)
-        elif fault.action == "pause":
-            send(house, target, signal.SIGSTOP)
-        elif fault.action == "flush":
-            own_pid(house, target)
-            with redis.Redis(host="127.0.0.1", port=house.endpoints.ports.valkey()) as store:
-                store.flushall()
+    async def _do(self, fault: Fault) -> None:
+        if fault.action in DATA_FAULTS:
+            for record in await DATA_FAULTS[fault.action](self._house, fault):
+                self._add(Record(self._now_s(), *record))
+        elif fault.action in LINK_FAULTS:
+            assert self._stage.proxy is not None, f"{fault.action} needs a scenario with a link"
+            self._stage.proxy.set(fault.action, fault.strength)
+        elif fault.action.startswith(WRONG):
+            self._stage.spoil(fault.action.removeprefix(WRONG), fault.strength)
         elif fault.action == "restart":
-            house.stop(target)
-            house.start(target)
-            house.wait_ready(target, READY_WITHIN_S)
-        elif fault.action == "crash_at":
-            crash_at(house, target, int(fault.strength))
+            await asyncio.to_thread(self._restart, fault.target)
         else:
-            raise ValueError(f"unknown action {fault.action!r}")
+            await asyncio.to_thread(PROCESS_FAULTS[fault.action], self._house, fault)
 
-    def _undo(self, fault: Fault) -> None:
-        if fault.action == "pause":
-            send(self._house, fault.target, signal.SIGCONT)
-        if fault.action == "kill" and fault.target.startswith(SERVERS):
-            self._house.start(fault.target)  # services are started again by the supervisor
+    async def _undo(self, fault: Fault) -> None:
+        house, target = self._house, fault.target
+        if fault.action in LINK_FAULTS and self._stage.proxy is not None:
+            self._stage.proxy.set("")
+        elif fault.action.startswith(WRONG):
+            self._stage.spoil("", 0.0)
+        elif fault.action == "pause":
+            send(house, target, signal.SIGCONT)
+        elif fault.action == "zone_away":
+            await asyncio.to_thread(_start_zone, house, target)
+        elif fault.action == "zone_pause":
+            await asyncio.to_thread(_signal_zone, house, target, signal.SIGCONT)
+        elif fault.action == "disk_full":
+            await asyncio.to_thread(_free_disk, house, target)
+        elif fault.action == "away" or (fault.action == "kill" and target.startswith(SERVERS)):
+            await asyncio.to_thread(house.start, target)  # services are started again by the supervisor
 
-    async def _poison(self, partition: int) -> None:
-        """Bytes that are no envelope, straight into the topics that enrich and the indexer read."""
-        producer = AIOKafkaProducer(bootstrap_servers=self._house.endpoints.kafka)
-        await producer.start()
-        try:
-            for topic in (topics.EVENTS_ACCEPTED, topics.EVENTS_ENRICHED):
-                await producer.send_and_wait(topic.name, b"\xff\x00poison", partition=partition)
-                self._add(Record(self._now_s(), topic.name, "sample", "poison", 1))
-        finally:
-            await producer.stop()
+    def _restart(self, name: str) -> None:
+        """In order; and then the second process, if there is one: never both at once."""
+        self._house.stop(name)
+        self._house.start(name)
+        self._house.wait_ready(name, READY_WITHIN_S)
+        if name in self._stage.twins:
+            twin = self._stage.twins[name]
+            twin.stop()
+            twin.start()
+            twin.wait_ready()
 
     def _note(self, target: str, action: str, value: str) -> None:
         self._add(Record(self._now_s(), target, "fault", action, value, INFO))
@@ -133,41 +130,62 @@ def crash_at(house: House, target: str, num_passes: int) -> None:
         house.start(service)
 
 
-class Link:
-    """A caller started once more with a proxy where it looks for its callee; the real one waits until `stop`."""
-
-    def __init__(self, house: House, caller: str, callee: str) -> None:
-        self._house, self._caller, self._callee = house, caller, callee
-        self._stack = ExitStack()
-        ports = house.endpoints.ports
-        self._port = ports.valkey() if callee == "valkey" else ports.grpc(callee)
-        self.proxy = Proxy(self._port)
-
-    async def start(self) -> None:
-        await self.proxy.start()
-        await asyncio.to_thread(self._replace)
-
-    async def stop(self) -> None:
-        await asyncio.to_thread(self._stack.close)
-        await self.proxy.stop()
-        await asyncio.to_thread(self._house.wait_ready, self._caller, READY_WITHIN_S)
-
-    def _replace(self) -> None:
-        process = psutil.Process(own_pid(self._house, self._caller))
-        here, there = f"127.0.0.1:{self._port}", f"127.0.0.1:{self.proxy.port}"
-        settings = {name: value.replace(here, there) for name, value in process.environ().items()}
-        argv, folder = process.cmdline(), process.cwd()
-        self._house.stop(self._caller)
-        self._stack.callback(self._house.start, self._caller)
-        log = self._stack.enter_context((self._house.home.logs / f"{self._caller}.log").open("ab"))
-        child = subprocess.Popen(argv, env=settings, cwd=folder, stdout=log, stderr=log)
-        self._stack.callback(_end, child)
+def _fill_disk(house: House, target: str) -> None:
+    """No file of the process may grow: its writes fail as they do on a full disk (EFBIG in place of ENOSPC)."""
+    process = psutil.Process(own_pid(house, target))
+    _, hard = process.rlimit(psutil.RLIMIT_FSIZE)
+    process.rlimit(psutil.RLIMIT_FSIZE, (FULL_AT_BYTES, hard))
 
 
-def _end(child: "subprocess.Popen[bytes]") -> None:
-    child.terminate()
-    try:
-        child.wait(15.0)
-    except subprocess.TimeoutExpired:
-        child.kill()
-        child.wait()
+def _free_disk(house: House, target: str) -> None:
+    """A broker without a place to write ends itself: then it is started again, as whoever freed the disk would."""
+    if house.pid_or_none(target) is None:
+        house.start(target)
+        return
+    process = psutil.Process(own_pid(house, target))
+    _, hard = process.rlimit(psutil.RLIMIT_FSIZE)
+    process.rlimit(psutil.RLIMIT_FSIZE, (hard, hard))
+
+
+def _of_zone(house: House, target: str) -> Sequence[str]:
+    """Processes of `zone:NAME`, its store among them."""
+    rows = ask(house.home.control_socket, "status")["processes"]
+    return [row["name"] for row in rows if row["name"].endswith(f"-{target.removeprefix('zone:')}")]
+
+
+def _end_zone(house: House, target: str) -> None:
+    """All at once, and none is started again."""
+    names = _of_zone(house, target)
+    for name in names:
+        send(house, name, signal.SIGKILL)
+    for name in names:
+        house.stop(name)
+
+
+def _signal_zone(house: House, target: str, number: signal.Signals) -> None:
+    for name in _of_zone(house, target):
+        send(house, name, number)
+
+
+def _start_zone(house: House, target: str) -> None:
+    for name in _of_zone(house, target):
+        house.start(name)
+
+
+PROCESS_FAULTS: Mapping[str, Callable[[House, Fault], None]] = {
+    "kill": lambda house, fault: send(house, fault.target, signal.SIGKILL),
+    "pause": lambda house, fault: send(house, fault.target, signal.SIGSTOP),
+    "away": lambda house, fault: house.stop(fault.target),
+    "crash_at": lambda house, fault: crash_at(house, fault.target, int(fault.strength)),
+    "disk_full": lambda house, fault: _fill_disk(house, fault.target),
+    "zone_away": lambda house, fault: _end_zone(house, fault.target),
+    "zone_pause": lambda house, fault: _signal_zone(house, fault.target, signal.SIGSTOP),
+}
+DATA_FAULTS = {
+    "flush": data_faults.flush,
+    "change_type": data_faults.set_wrong_types,
+    "poison": data_faults.poison,
+    "join": data_faults.join_group,
+    "bad_bundle": data_faults.announce_bad_bundle,
+    "rotate": secrets_change.rotate,
+}

@@ -17,10 +17,12 @@ class Record:
     | --- | --- | --- |
     | `publish` | user | `event_id`, `event_time_ms`, `sent_s`, `code` of one event |
     | `read` | user | ids of the sequence at the end, in the order that the platform gives |
-    | `feed` | user | `latency_ms`, `items`, `degraded`, `code` |
+    | `feed` | user | `latency_ms`, `items`, `degraded`, `code`, `finite`: every score is a number, `versions` |
     | `fresh` | partition | milliseconds from acknowledged to readable |
     | `fault` | what was done | `begin` or `end`; process is the target |
     | `sample` | what was measured | the number |
+    | `commit` | consumer group | `num_events` behind committed offsets, `missing`: ids among them without an effect |
+    | `trace` | `feed` or `publish` | `services` in it or joined to it, `num_orphans`: spans whose parent is not there |
     """
 
     t: float

@@ -64,13 +64,21 @@ class Proxy:
         both = {writer, far_writer}
         self._writers |= both
         try:
-            async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(self._forward(reader, far_writer))
-                tasks.create_task(self._forward(far_reader, writer))
+            await self._join_streams((reader, writer), (far_reader, far_writer))
         finally:
             self._writers -= both
             for one in both:
                 one.close()
+
+    async def _join_streams(
+        self,
+        near: tuple[asyncio.StreamReader, asyncio.StreamWriter],
+        far: tuple[asyncio.StreamReader, asyncio.StreamWriter],
+    ) -> None:
+        """Return when both ways have ended."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._forward(near[0], far[1]))
+            tasks.create_task(self._forward(far[0], near[1]))
 
     async def _forward(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with suppress(OSError):

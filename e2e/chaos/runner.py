@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any
@@ -15,10 +15,12 @@ from corkboard.load.plan import Call
 from corkboard.load.surface import senders
 from corkboard.local import probes
 from corkboard.session import Session, connected
-from e2e.chaos import watch
-from e2e.chaos.drivers import READY_WITHIN_S, Driver, Link
+from e2e.chaos import data_faults, joined, watch
+from e2e.chaos.drivers import Driver, own_pid
+from e2e.chaos.effects import Effects
 from e2e.chaos.history import FAIL, OK, History, Record
 from e2e.chaos.scenarios import Fault, Scenario
+from e2e.chaos.stand_ins import READY_WITHIN_S, Stage
 from e2e.chaos.verdict import Outcome, judge
 from e2e.chaos.workload import Workload
 from e2e.house import House
@@ -28,6 +30,7 @@ from protos import topics
 SERVICES = ("ingest", "enrich", "indexer", "cg", "ranker-leaf", "ranker", "blender", "quota", "indexer-lake")
 WARM_UP_CALLS = 12
 SETTLES_WITHIN_S = 90.0
+CANCEL_AGAIN_S = 2.0
 Advance = Callable[[int], None]
 
 
@@ -53,7 +56,7 @@ class Run:
 
     def __init__(self, house: House, scenario: Scenario, seed: int, advance: Advance, *, is_control: bool) -> None:
         self._house, self._seed, self._advance, self._is_control = house, seed, advance, is_control
-        self._scenario = replace(scenario, repeats=0.0, shuffles=False) if is_control else scenario
+        self._scenario = replace(scenario, repeats=0.0, shuffles=False, clock_steps_ms=0) if is_control else scenario
         self._faults = () if is_control else scenario.schedule(seed)
         self._name = f"chaos-{time.time_ns()}"
         self._history = History()
@@ -61,29 +64,39 @@ class Run:
 
     async def record(self) -> History:
         """Load, faults and measurements; then wait until all is well and read every sequence."""
-        async with self._linked() as link, connected(self._house.endpoints) as session:
-            await self._warm_up(session)
-            parked = await _num_parked(self._house.endpoints.kafka)
-            await self._under_load(session, link)
-            await self._settle(session)
-            num_parked = await _num_parked(self._house.endpoints.kafka) - parked
-            self._history.add(Record(self._now_s(), "kafka", "sample", "parked", num_parked))
+        async with self._stage() as stage:
+            endpoints = replace(self._house.endpoints, more=stage.addresses())
+            start_ns = time.time_ns()
+            async with connected(endpoints) as session:
+                await self._warm_up(session)
+                parked = await _num_parked(self._house.endpoints.kafka)
+                await self._under_load(session, stage)
+                await self._settle(session)
+                num_parked = await _num_parked(self._house.endpoints.kafka) - parked
+                self._history.add(Record(self._now_s(), "kafka", "sample", "parked", num_parked))
+            for record in await asyncio.to_thread(joined.traces, self._house.traces, self._history, start_ns):
+                self._history.add(record)
         return self._history
 
     def _now_s(self) -> float:
         return round(time.perf_counter() - self._start_s, 4)
 
     @asynccontextmanager
-    async def _linked(self) -> AsyncIterator[Link | None]:
-        if self._scenario.link is None:
-            yield None
-            return
-        link = Link(self._house, *self._scenario.link)
+    async def _stage(self) -> AsyncIterator[Stage]:
+        """What the scenario needs beside the house; afterwards the house is as it was."""
+        scenario, stage = self._scenario, Stage(self._house, own_pid)
         try:
-            await link.start()
-            yield link
+            if scenario.link is not None:
+                await stage.link(*scenario.link)
+            if scenario.wrong:
+                await asyncio.to_thread(stage.may_be_wrong, scenario.wrong)
+            for name in scenario.twins:
+                await asyncio.to_thread(stage.twin, name)
+            yield stage
         finally:
-            await link.stop()
+            await stage.clear()
+            for name in () if self._is_control else scenario.bad_bundles:
+                await data_faults.announce_again(self._house, name)
 
     async def _warm_up(self, session: Session) -> None:
         """Calls that nobody counts: a process that has just started is slow at first."""
@@ -94,13 +107,14 @@ class Run:
         ]
         await drive(calls, send)
 
-    async def _under_load(self, session: Session, link: Link | None) -> None:
+    async def _under_load(self, session: Session, stage: Stage) -> None:
         scenario, add = self._scenario, self._history.add
         calls = scenario.calls(self._seed, is_control=self._is_control)
         self._start_s = time.perf_counter()
-        driver = Driver(self._house, link, add, self._now_s)
-        async with asyncio.TaskGroup() as tasks:
+        driver = Driver(self._house, stage, add, self._now_s)
+        async with Effects(session, self._house, add, self._now_s) as effects, asyncio.TaskGroup() as tasks:
             watching = [
+                tasks.create_task(effects.watch()),
                 tasks.create_task(watch.watch(self._house, add, self._now_s)),
                 tasks.create_task(watch.watch_lag(self._house, add, self._now_s)),
                 tasks.create_task(watch.probe_freshness(session, self._name, add, self._now_s)),
@@ -110,8 +124,7 @@ class Run:
             is_over = doing.done if scenario.ends_with_faults and not self._is_control else bool
             await drive(calls, workload.send, self._advance, is_over)
             await doing
-            for task in watching:
-                task.cancel()
+            await _end(watching)
 
     async def _do(self, driver: Driver) -> None:
         """Each fault at its time; restarts one after the other, however long one takes."""
@@ -153,6 +166,14 @@ class Run:
             reads |= await _read(session, [user for user in expected if set(expected[user]) - set(reads[user])])
         for user, ids in (await _read(session, expected)).items():
             self._history.add(Record(self._now_s(), "surface", "read", user, ids))
+
+
+async def _end(tasks: Sequence["asyncio.Task[None]"]) -> None:
+    """Cancel until they are over: clients of Kafka take a cancel in the wrong moment for a failure and go on."""
+    while running := [task for task in tasks if not task.done()]:
+        for task in running:
+            task.cancel()
+        await asyncio.wait(running, timeout=CANCEL_AGAIN_S)
 
 
 def _acknowledged(history: History) -> dict[str, list[str]]:

@@ -1,22 +1,26 @@
 """What can be run: a load, faults drawn from a seed, and the invariants that must hold all the same."""
 
 import random
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
-from chassis.errors import NotFound
+from chassis.errors import Invalid, NotFound
 from corkboard.load.plan import Call, Phase, plan_calls
 
 DURATION_S = 30.0
+ROUND_S = 60.0  # a longer run has the faults of a fresh draw in each
 CALLS_PER_S = 6.0  # what two cores that also run the load and six other things answer in time
 SESSION_TIMEOUT_S = 10.0  # of chassis.kafka consumers
 
 MIX = {"feed": 0.5, "events": 0.5}
 NUM_USERS = 50
+HOUR_MS = 3_600_000
 
-SAFETY = ("no_acknowledged_event_lost", "none_twice", "nothing_invented", "per_user_order")
+STORED = ("no_acknowledged_event_lost", "none_twice", "nothing_invented", "per_user_order")
+SAFETY = (*STORED, "commit_follows_effect")
 SERVING = ("feed_in_deadline", "degraded_is_named", "retry_amplification", "goodput_holds")
+STATIC = ("feed_in_deadline", "statically_stable")
 
 
 @dataclass(frozen=True)
@@ -30,21 +34,47 @@ class Fault:
     strength: float = 0.0
 
 
+Draw = Callable[[random.Random], tuple[Fault, ...]]
+
+
 @dataclass(frozen=True)
 class Scenario:
-    """A load with faults. `link` (caller, callee) puts a proxy between the two, in the control run as well."""
+    """A load with faults. What it needs beside the house, its control has as well: `link` (caller, callee) puts a proxy
+    between the two, `twins` have a second process, the answers of `wrong` can be spoilt; `house` is plain, tls
+    or zones (a, where the load is, and b)."""
 
     name: str
     description: str
-    faults: Callable[[random.Random], tuple[Fault, ...]]
+    faults: Draw
     checks: tuple[str, ...]
     phases: tuple[Phase, ...] = (Phase(CALLS_PER_S, DURATION_S),)
     control_phases: tuple[Phase, ...] = ()
     link: tuple[str, str] | None = None
+    twins: tuple[str, ...] = ()
+    wrong: str = ""
+    house: str = "plain"
+    bad_bundles: tuple[str, ...] = ()
     needs_rebuild: bool = False
     repeats: float = 0.0
     shuffles: bool = False
+    clock_steps_ms: int = 0
     ends_with_faults: bool = False
+    num_rounds: int = 1
+
+    def lasting(self, duration_s: float) -> "Scenario":
+        """The same over a longer time: each phase longer by the same factor, faults drawn anew for each minute.
+
+        Raises: Invalid for a scenario that is as long as what it does.
+        """
+        if self.ends_with_faults:
+            raise Invalid(f"{self.name} is as long as its restarts take", field="duration")
+        factor = duration_s / sum(phase.duration_s for phase in self.phases)
+        return replace(
+            self,
+            phases=tuple(replace(phase, duration_s=phase.duration_s * factor) for phase in self.phases),
+            control_phases=(Phase(CALLS_PER_S, duration_s),) if self.control_phases else (),
+            num_rounds=max(1, int(duration_s / ROUND_S)),
+        )
 
     def calls(self, seed: int, *, is_control: bool) -> list[Call]:
         """The calls of the run, or of its control."""
@@ -52,14 +82,24 @@ class Scenario:
 
     def plan(self, seed: int) -> dict[str, Any]:
         """What a run with this seed does, for a reader and for `replay`."""
-        return {"scenario": self.name, "seed": seed, "faults": [vars(fault) for fault in self.schedule(seed)]}
+        return {
+            "scenario": self.name,
+            "seed": seed,
+            "duration_s": sum(phase.duration_s for phase in self.phases),
+            "faults": [vars(fault) for fault in self.schedule(seed)],
+        }
 
     def schedule(self, seed: int) -> tuple[Fault, ...]:
         """The faults of this seed, by time."""
-        return tuple(sorted(self.faults(random.Random(f"{self.name} {seed}")), key=lambda fault: fault.at_s))
+        drawn = [fault for number in range(self.num_rounds) for fault in self._round(seed, number)]
+        return tuple(sorted(drawn, key=lambda fault: fault.at_s))
+
+    def _round(self, seed: int, number: int) -> Sequence[Fault]:
+        chance = random.Random(f"{self.name} {seed}" + (f" {number}" if number else ""))
+        return [replace(fault, at_s=fault.at_s + number * ROUND_S) for fault in self.faults(chance)]
 
 
-def _kills(*victims: str) -> Callable[[random.Random], tuple[Fault, ...]]:
+def _kills(*victims: str) -> Draw:
     """Each victim once, in random order, at random moments that leave time to come back."""
 
     def draw(chance: random.Random) -> tuple[Fault, ...]:
@@ -73,8 +113,13 @@ def _kills(*victims: str) -> Callable[[random.Random], tuple[Fault, ...]]:
     return draw
 
 
-def _always(*faults: Fault) -> Callable[[random.Random], tuple[Fault, ...]]:
+def _always(*faults: Fault) -> Draw:
     return lambda _: faults
+
+
+def _within(begin_s: float, end_s: float, action: str, target: str, for_s: float = 0.0, strength: float = 0.0) -> Draw:
+    """One fault, somewhere between the two times."""
+    return lambda chance: (Fault(chance.uniform(begin_s, end_s), action, target, for_s, strength),)
 
 
 def _poison(chance: random.Random) -> tuple[Fault, ...]:
@@ -91,7 +136,35 @@ def _crash_points(chance: random.Random) -> tuple[Fault, ...]:
     )
 
 
+def _mixed(chance: random.Random) -> tuple[Fault, ...]:
+    """Two of everything that a small house survives, at random moments of a minute."""
+    kinds = (
+        ("kill", "enrich", 2.0, 0.0),
+        ("kill", "indexer", 2.0, 0.0),
+        ("kill", "cg", 2.0, 0.0),
+        ("kill", "ranker", 2.0, 0.0),
+        ("pause", "enrich", 4.0, 0.0),
+        ("pause", "valkey", 2.0, 0.0),
+        ("poison", "kafka-1", 0.0, float(chance.randrange(6))),
+        ("bad_bundle", "ranker", 0.0, 0.0),
+    )
+    first, second = chance.sample(kinds, 2)
+    return (
+        Fault(chance.uniform(3.0, 12.0), first[0], first[1], first[2], first[3]),
+        Fault(chance.uniform(28.0, 38.0), second[0], second[1], second[2], second[3]),
+    )
+
+
 _RESTARTED = ("quota", "ranker-leaf", "ranker", "cg", "indexer", "enrich", "blender", "ingest")
+_WRONG_FOR_S = 15.0
+_SOUND = ("answers_are_sound", "feed_in_deadline", "goodput_holds")
+
+
+def _wrong(kind: str, service: str, description: str, share: float = 1.0, checks: tuple[str, ...] = _SOUND) -> Scenario:
+    """A dependency that answers, and wrongly."""
+    fault = Fault(5.0, f"wrong_{kind}", service, _WRONG_FOR_S, share)
+    return Scenario(f"{service.replace('-', '_')}_{kind}", description, _always(fault), checks, wrong=service)
+
 
 _ALL = (
     Scenario(
@@ -115,21 +188,47 @@ _ALL = (
     Scenario(
         "broker_pause",
         "the broker stands still for five seconds",
-        lambda chance: (Fault(chance.uniform(4, 10), "pause", "kafka-1", 5.0),),
+        _within(4, 10, "pause", "kafka-1", 5.0),
         (*SAFETY, "feed_in_deadline"),
+    ),
+    Scenario(
+        "lost_acks",
+        "the broker writes, and the connection of ingest ends before it says so, three times in ten",
+        _always(Fault(4.0, "lost_acks", "kafka-1", 18.0)),
+        SAFETY,
+        link=("ingest", "kafka-1"),
+    ),
+    Scenario(
+        "disk_full",
+        "no file of the broker may grow for four seconds: it ends itself, and is started again",
+        _within(5, 9, "disk_full", "kafka-1", 4.0),
+        (*SAFETY, "feed_in_deadline"),
+    ),
+    Scenario(
+        "rebalance_storm",
+        "members that do nothing join the indexer's group and leave it, for fifteen seconds",
+        _always(Fault(4.0, "join", "kafka-1", 15.0)),
+        SAFETY,
     ),
     Scenario(
         "valkey_flush",
         "FLUSHALL of the online store, and a rebuild afterwards",
-        lambda chance: (Fault(chance.uniform(8, 14), "flush", "valkey"),),
-        (*SAFETY, "cache_rebuildable", "feed_in_deadline"),
+        _within(8, 14, "flush", "valkey"),
+        (*STORED, "cache_rebuildable", "feed_in_deadline"),
         needs_rebuild=True,
     ),
     Scenario(
         "valkey_death",
         "SIGKILL of the online store, back after five seconds, and a rebuild of what it forgot",
-        lambda chance: (Fault(chance.uniform(6, 12), "kill", "valkey", 5.0),),
-        (*SAFETY, "cache_rebuildable", "feed_in_deadline"),
+        _within(6, 12, "kill", "valkey", 5.0),
+        (*STORED, "cache_rebuildable", "feed_in_deadline"),
+        needs_rebuild=True,
+    ),
+    Scenario(
+        "wrong_types",
+        "twenty keys of sequences become lists, and a rebuild afterwards",
+        _within(10, 14, "change_type", "valkey", strength=20.0),
+        (*STORED, "cache_rebuildable", "poison_stalls_shortly"),
         needs_rebuild=True,
     ),
     Scenario(
@@ -140,11 +239,12 @@ _ALL = (
     ),
     Scenario(
         "rolling_restart",
-        "every service stopped in order and started again, one after the other",
+        "every service stopped in order and started again, one after the other; both doors have two processes",
         _always(*(Fault(1.0 + place, "restart", name) for place, name in enumerate(_RESTARTED))),
         (*SAFETY, "graceful_restart"),
         phases=(Phase(CALLS_PER_S, 400.0),),
         control_phases=(Phase(CALLS_PER_S, DURATION_S),),
+        twins=("blender", "ingest"),
         ends_with_faults=True,
     ),
     Scenario(
@@ -169,6 +269,42 @@ _ALL = (
         link=("blender", "cg"),
     ),
     Scenario(
+        "control_planes_away",
+        "quota and the broker away for twelve seconds, with the definitions' topic; the ranker's root starts meanwhile",
+        _always(
+            Fault(3.0, "away", "quota", 16.0), Fault(5.0, "kill", "kafka-1", 12.0), Fault(7.0, "restart", "ranker")
+        ),
+        (*SAFETY, *STATIC),
+    ),
+    Scenario(
+        "corrupt_bundles",
+        "a ranker and definitions with a turned byte are announced as if they were sound",
+        _always(Fault(6.0, "bad_bundle", "ranker"), Fault(12.0, "bad_bundle", "definitions")),
+        (*SAFETY, *STATIC, "versions_stay"),
+        bad_bundles=("ranker", "definitions"),
+    ),
+    Scenario(
+        "certificates_change",
+        "another authority takes the place of the one of the start, in three steps",
+        _always(Fault(3.0, "rotate", "tls", 24.0)),
+        (*SAFETY, *STATIC),
+        house="tls",
+    ),
+    Scenario(
+        "zone_dead",
+        "every process of the other zone is killed, its store as well, and stays away",
+        _always(Fault(6.0, "zone_away", "zone:b", 14.0)),
+        (*STORED, "zone_isolation", "feed_in_deadline"),
+        house="zones",
+    ),
+    Scenario(
+        "zone_grey",
+        "every process of the other zone stands still and keeps its connections",
+        _always(Fault(6.0, "zone_pause", "zone:b", 10.0)),
+        (*STORED, "zone_isolation", "feed_in_deadline"),
+        house="zones",
+    ),
+    Scenario(
         "overload",
         "three times the load for ten seconds, then as before",
         _always(),
@@ -185,12 +321,39 @@ _ALL = (
         shuffles=True,
     ),
     Scenario(
-        "soak",
-        "five minutes without a fault: memory stays where it is",
+        "clock_steps",
+        "surfaces' clocks are an hour behind or ahead of one moment to the next",
         _always(),
+        SAFETY,
+        clock_steps_ms=HOUR_MS,
+    ),
+    _wrong("empty", "cg", "cg finds nothing, and says so as if it were true"),
+    _wrong("nan", "ranker-leaf", "every number of the ranker leaf is NaN"),
+    _wrong("stale", "indexer", "the indexer answers each question as it did the first time"),
+    _wrong("slow", "ranker-leaf", "one answer in a hundred of the leaf comes half a second late", 0.01),
+    _wrong("error", "indexer", "one answer in a hundred of the indexer is an error", 0.01, (*_SOUND, *SAFETY)),
+    Scenario(
+        "retry_storm",
+        "half of cg's answers are errors that ask to be tried again",
+        _always(Fault(5.0, "wrong_error", "cg", _WRONG_FOR_S, 0.5)),
+        (*SERVING, "answers_are_sound"),
+        wrong="cg",
+    ),
+    Scenario(
+        "soak",
+        "five minutes with two faults a minute: memory stays where it is",
+        _mixed,
         (*SAFETY, "memory_is_flat"),
         phases=(Phase(CALLS_PER_S, 300.0),),
         control_phases=(Phase(CALLS_PER_S, DURATION_S),),
+        bad_bundles=("ranker",),
+        num_rounds=5,
+    ),
+    Scenario(
+        "all_is_well",
+        "no fault at all: what everything else is measured against",
+        _always(),
+        (*SAFETY, *SERVING, "traces_are_joined", "answers_are_sound"),
     ),
 )
 SCENARIOS: Mapping[str, Scenario] = {scenario.name: scenario for scenario in _ALL}

@@ -44,6 +44,7 @@ class Workload:
         finally:
             t = self.now_s()
             value = {"degraded": list(answer.degraded), "items": answer.num_items, "code": code}
+            value |= {"finite": answer.is_finite, "versions": dict(answer.versions)}
             value["latency_ms"] = round((t - call.at_s) * 1000, 1)
             outcome = OK if code == CODE_OK else FAIL
             self.history.add(Record(t, "surface", "feed", f"person-{call.user:05d}", value, outcome, answer.trace))
@@ -55,6 +56,10 @@ class Workload:
             for event in events:
                 event.event_time_ms -= chance.randrange(SHUFFLED_OVER_MS)
             chance.shuffle(events)
+        if self.scenario.clock_steps_ms:
+            step_ms = chance.choice((0, -self.scenario.clock_steps_ms, self.scenario.clock_steps_ms))
+            for event in events:
+                event.event_time_ms += step_ms
         answer = await self._publish(events)
         if chance.random() < self.scenario.repeats:
             await self._publish(events)

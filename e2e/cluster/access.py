@@ -82,11 +82,11 @@ class Surface(Session):
     """A caller outside of the cluster; as the services' own clients do, it sends an UNAVAILABLE call once more."""
 
     def __init__(self, addresses: Mapping[tuple[str, str], str], zone: str, certificates: Path) -> None:
-        super().__init__(Opened(Ports(), 0, certificates, None, zone, addresses))
+        super().__init__(Opened(Ports(), certificates=certificates, zone=zone, addresses=addresses))
         self.zone = zone
         self._names = {addresses[service, zone]: f"{chart}-{zone}" for service, chart in OPENED.items()}
 
-    def _open(self, address: str, who: str, options: list[tuple[str, int]]) -> grpc.aio.Channel:  # noqa: ARG002
+    def _open(self, address: str, who: str, options: list[tuple[str, int | str]]) -> grpc.aio.Channel:  # noqa: ARG002
         certificates = self.endpoints.certificates
         assert certificates is not None
         found = read_certificates(paths_of(certificates, who))

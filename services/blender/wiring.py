@@ -8,6 +8,7 @@ from chassis.grpc.limits import MIB, MethodLimit
 from chassis.kafka.bus import Bus
 from chassis.lifecycle import Part, Service
 from chassis.logs import get_logger
+from chassis.metrics import Metrics
 from chassis.redis.client import RedisClient
 from chassis.redis.security import RedisSecurity
 from chassis.shell import Shell
@@ -25,6 +26,7 @@ from services.blender.app.feed_stages import Memory, Peers, feed_pipelines
 from services.blender.app.get_feed import GetFeed
 from services.blender.app.popular_memory import PopularMemory
 from services.blender.app.popular_refresh import PopularRefresh
+from services.blender.app.rehearsal import Rehearsal
 from services.blender.app.served_memory import ServedMemory
 from services.blender.app.slate_loop import SlateLoop
 from services.blender.config import Config
@@ -42,6 +44,7 @@ from services.blender.ports import SessionStore
 
 FEED_SERVICE = "corkboard.blender.v1.FeedService"
 BLEND_SERVICE = "corkboard.blender.v1.BlendService"
+SERVED_LINGER_S = 0.1  # of served feeds: this process knows what it showed, the others within two seconds
 GRACE_S = 0.75  # stages end within the cap; on a starved machine a late answer is better than an error
 LIMITS = {
     "ExplainFeed": MethodLimit(timeout_s=2.0, max_request_bytes=64 * 1024),
@@ -58,7 +61,7 @@ def build(
     explanations: Explanations | None = None,
 ) -> Service:
     """The service. Peers are real gRPC clients of the configured targets."""
-    shell = Shell("blender", config, CONTRACTS, bus=bus, clock=clock)
+    shell = Shell("blender", config, CONTRACTS, bus=bus, clock=clock, linger_s=SERVED_LINGER_S)
     catalogue = Catalogue(shell.health)
     redis = RedisClient(config.redis_url, security=RedisSecurity.of(config))
     explanations = explanations or RedisExplanations(redis, config.explanation_ttl_s)
@@ -75,11 +78,15 @@ def build(
         served_log=served_log,
     )
     slates = SlateLoop(is_compiled=config.compiled_slate)
-    pipelines = feed_pipelines(
-        peers, memory, slates, clock=clock, session_timeout_s=config.session_timeout_ms / 1_000, metrics=shell.metrics
-    )
     features = FeatureMemory(config.num_remembered_pins, config.features_max_age_s, clock)
-    get_feed = GetFeed(catalogue, indexer, features, pipelines, shell.metrics)
+
+    def feeds(memory: Memory, features: FeatureMemory, metrics: Metrics, *, is_rehearsed: bool = False) -> GetFeed:
+        session_timeout_s = config.session_timeout_ms / 1_000
+        found = feed_pipelines(peers, memory, slates, clock=clock, session_timeout_s=session_timeout_s, metrics=metrics)
+        return GetFeed(catalogue, indexer, features, found.rehearsed() if is_rehearsed else found, metrics)
+
+    get_feed = feeds(memory, features, shell.metrics)
+    rehearsal = Rehearsal(feeds(*_forgotten(config, clock), Metrics("rehearsal"), is_rehearsed=True), catalogue)
     refresh = PopularRefresh(
         candidates,
         memory.popular,
@@ -91,13 +98,21 @@ def build(
         size=config.popular_size,
     )
     feature_refresh = FeatureRefresh(indexer, features, clock, shell.metrics)
-    parts: list[Part] = [slates, redis, served_log, _definitions(shell, config, catalogue), refresh, feature_refresh]
+    definitions = _definitions(shell, config, catalogue)
+    parts: list[Part] = [slates, redis, served_log, definitions, refresh, feature_refresh, rehearsal]
     return shell.service(parts=parts, doors=[_door(shell, config, get_feed, ExplainFeed(explanations), slates)])
+
+
+def _forgotten(config: Config, clock: Clock) -> tuple[Memory, FeatureMemory]:
+    """What a rehearsal learns, and nobody else."""
+    memory = Memory(PopularMemory(config.popular_size), ServedMemory(1, clock))
+    return memory, FeatureMemory(config.num_remembered_pins, config.features_max_age_s, clock)
 
 
 def _served_log(shell: Shell, config: Config, explanations: Explanations) -> QueuedServedLog:
     topic = KafkaServedFeeds(shell.producer, source=f"/blender/{config.zone}/{config.instance}")
-    sinks = [Sink("explanations", explanations.save), Sink("feeds.served", topic.write)]
+    sinks = [Sink("explanations", explanations.save)] if config.explain_enabled else []
+    sinks.append(Sink("feeds.served", topic.write))
     return QueuedServedLog(sinks, shell.metrics, size=config.served_queue_size, num_workers=config.served_num_workers)
 
 

@@ -102,6 +102,9 @@ containers:
       {{- if .Values.global.bundlesVolume }}
       - {name: bundles, mountPath: /bundles, readOnly: true}
       {{- end }}
+      {{- range $name, $_ := .Values.files }}
+      - {name: file-{{ $name }}, mountPath: /etc/corkboard/files/{{ $name }}, readOnly: true}
+      {{- end }}
 volumes:
   - name: tmp
     emptyDir: {}
@@ -118,6 +121,10 @@ volumes:
   {{- with .Values.global.bundlesVolume }}
   - name: bundles
     {{- toYaml . | replace "{zone}" (include "corkboard.zone" $) | nindent 4 }}
+  {{- end }}
+  {{- range $name, $source := .Values.files }}
+  - name: file-{{ $name }}
+    {{- toYaml $source | nindent 4 }}
   {{- end }}
 {{- end -}}
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from e2e.chaos.checks import CHECKS
+from e2e.chaos.checks import CHECKS, NEEDED
 from e2e.chaos.history import FAIL, INFO, OK, History, Record, windows
 
 NUM_SECONDS = 120
@@ -21,15 +21,21 @@ def sound() -> History:
         value = {"event_id": event, "event_time_ms": 1_000 + second, "sent_s": float(second), "code": "OK"}
         run.add(Record(float(second), "surface", "publish", user, value))
         degraded = ["ranker"] if 20 <= second <= 30 else []
-        feed = {"latency_ms": 100.0, "items": 10, "degraded": degraded, "code": "OK"}
+        feed = {"latency_ms": 100.0, "items": 10, "degraded": degraded, "code": "OK", "finite": True}
+        feed["versions"] = {"model:ranker": "v-1"}
         run.add(Record(float(second) + 0.2, "surface", "feed", user, feed))
         run.add(Record(float(second), "surface", "fresh", str(second % 6), 150.0))
         run.add(Record(float(second), "cg", "sample", "server_calls", float(second)))
+        run.add(Record(float(second), "kafka-1", "commit", "enrich", {"num_events": 1, "missing": []}))
+        for kind, services in NEEDED.items():
+            value = {"services": sorted(services), "num_orphans": 0, "degraded": []}
+            run.add(Record(float(second), "traces", "trace", kind, value))
         run.add(Record(float(second), "cg", "sample", "resident_mb 77", 600.0 + second % 2))
     run.add(Record(19.0, "ranker", "fault", "pause", "begin", INFO))
     run.add(Record(31.0, "ranker", "fault", "pause", "end", INFO))
     run.add(Record(40.0, "chaos", "sample", "poison", 1))
     run.add(Record(119.0, "chaos", "sample", "parked", 1))
+    run.add(Record(40.0, "ranker", "sample", "bad_bundle", "v-2-spoilt"))
     run.add(Record(118.0, "chaos", "rebuild", "local", {}, OK))
     for number in range(4):
         ids = [f"event-{second:04d}" for second in range(number, NUM_SECONDS, 4)]
@@ -117,10 +123,49 @@ def fail_in_a_restart(run: History) -> None:
     change(run, "feed", 62, outcome=FAIL, value=feed(code="UNAVAILABLE"))
 
 
-def break_calls_at_a_door(run: History) -> None:
-    run.add(Record(60.0, "blender", "fault", "restart", "begin", INFO))
-    run.add(Record(64.0, "blender", "fault", "restart", "end", INFO))
-    change(run, "feed", 62, outcome=FAIL, value=feed(code="INTERNAL"))
+def retry_in_a_burst(run: History) -> None:
+    """Ten attempts for each feed during five seconds, and none of it before or after."""
+    for index, record in enumerate(run.records):
+        if record.key == "server_calls" and record.t >= 60:
+            run.records[index] = replace(record, value=record.value + 10 * min(record.t - 60, 5))
+
+
+def commit_too_early(run: History) -> None:
+    change(run, "commit", 30, value={"num_events": 5, "missing": ["event-0030"]})
+
+
+def tear_traces(run: History) -> None:
+    for place in range(100, 110):
+        change(run, "trace", place, value={"services": ["blender"], "num_orphans": 0, "degraded": []})
+
+
+def orphan_spans(run: History) -> None:
+    whole = sorted(NEEDED["feed"])
+    for place in range(100, 110):
+        change(run, "trace", place, value={"services": whole, "num_orphans": 2, "degraded": ["cg"]})
+
+
+def say_no_number(run: History) -> None:
+    change(run, "feed", 60, value=feed(finite=False))
+
+
+def serve_nothing(run: History) -> None:
+    change(run, "feed", 60, value=feed(items=0, degraded=["cg"]))
+
+
+def lean_on_what_steers(run: History) -> None:
+    for place in range(60, 90):
+        change(run, "feed", place, value=feed(degraded=["quota"]))
+
+
+def use_a_broken_version(run: History) -> None:
+    change(run, "feed", 60, value=feed(versions={"model:ranker": "v-2-spoilt"}))
+
+
+def announce_nothing(run: History) -> None:
+    run.records = [record for record in run.records if record.op != "sample" or record.key != "bad_bundle"]
+    run.add(Record(40.0, "ranker", "fault", "bad_bundle", "begin", INFO))
+    run.add(Record(41.0, "ranker", "fault", "bad_bundle", "end", INFO))
 
 
 def never_recover(run: History) -> None:
@@ -151,7 +196,17 @@ MUTANTS: list[tuple[str, Mutate]] = [
     ("poison_stalls_shortly", stall_a_partition),
     ("poison_is_parked", drop_the_poison),
     ("graceful_restart", fail_in_a_restart),
-    ("graceful_restart", break_calls_at_a_door),
+    ("retry_amplification", retry_in_a_burst),
+    ("commit_follows_effect", commit_too_early),
+    ("traces_are_joined", tear_traces),
+    ("traces_are_joined", orphan_spans),
+    ("answers_are_sound", say_no_number),
+    ("answers_are_sound", serve_nothing),
+    ("statically_stable", lean_on_what_steers),
+    ("zone_isolation", fail_a_feed),
+    ("zone_isolation", delay_feeds),
+    ("versions_stay", use_a_broken_version),
+    ("versions_stay", announce_nothing),
     ("goodput_holds", never_recover),
     ("memory_is_flat", leak),
 ]
@@ -181,12 +236,12 @@ def test_an_event_of_unknown_outcome_may_be_there_or_not() -> None:
     assert CHECKS["no_acknowledged_event_lost"](run, sound()) == []
 
 
-def test_a_door_with_one_process_may_be_away_while_it_restarts() -> None:
+def test_traces_that_a_fault_tore_are_not_counted() -> None:
     run = sound()
-    run.add(Record(60.0, "blender", "fault", "restart", "begin", INFO))
-    run.add(Record(64.0, "blender", "fault", "restart", "end", INFO))
-    change(run, "feed", 62, outcome=FAIL, value=feed(code="UNAVAILABLE"))
-    assert CHECKS["graceful_restart"](run, sound()) == []
+    run.add(Record(40.0, "ranker", "fault", "kill", "begin", INFO))
+    run.add(Record(62.0, "ranker", "fault", "kill", "end", INFO))
+    tear_traces(run)
+    assert CHECKS["traces_are_joined"](run, sound()) == []
 
 
 def test_what_the_control_misses_too_is_no_fault_of_the_fault() -> None:

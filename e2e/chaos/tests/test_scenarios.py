@@ -52,7 +52,7 @@ def test_a_report_is_one_file_and_shows_what_was_found(tmp_path: Path) -> None:
     broken.add(Record(1.0, "<script>", "fault", "kill", "begin"))
     write_report(judge("poison", 3, ("no_acknowledged_event_lost",), broken, sound()), tmp_path / "report.html")
     text = (tmp_path / "report.html").read_text()
-    assert "an invariant does not hold" in text and "event-0117" in text and text.count("<svg") == 4
+    assert "an invariant does not hold" in text and "event-0117" in text and text.count("<svg") == 5
     assert "<script>" not in text and "http" not in text
 
 

@@ -26,6 +26,16 @@ class Catalogue:
             raise Unavailable("no definitions were released yet", reason="no_definitions")
         return self._definitions
 
+    @property
+    def open_surface(self) -> str:
+        """The strictest surface that needs neither subject nor query, as any may be served its pins.
+
+        Raises: Unavailable before the first bundle.
+        """
+        surfaces = self.current.surfaces
+        free = [name for name, each in sorted(surfaces.items()) if not (each.needs_subject or each.needs_query)]
+        return max(free, key=lambda name: len(surfaces[name].excluded_labels)) if free else min(surfaces, default="")
+
     def apply(self, release: Release, directory: Path) -> None:  # noqa: ARG002 - the content has its own version
         """Use the definitions of an opened bundle. Raises: Corrupt; the ones in use stay."""
         self._definitions = bundle.load(directory)

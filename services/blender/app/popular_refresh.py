@@ -77,7 +77,7 @@ class PopularRefresh:
 
     async def _refresh(self, locale: str) -> bool:
         try:
-            candidates = await self._source.popular(self._surface(), locale, self._size)
+            candidates = await self._source.popular(self._catalogue.open_surface, locale, self._size)
         except CorkboardError as error:
             self._refreshes.labels("failed").inc()
             get_logger(__name__).info("popular_refresh_failed", locale=locale, error=str(error))
@@ -85,12 +85,3 @@ class PopularRefresh:
         self._refreshes.labels("empty" if not candidates else "ok").inc()
         self._popular.replace(locale, candidates)
         return bool(candidates)
-
-    def _surface(self) -> str:
-        """The strictest surface that needs neither subject nor query, as any may be served its pins.
-
-        Raises: Unavailable before any definitions.
-        """
-        surfaces = self._catalogue.current.surfaces
-        free = [name for name, each in sorted(surfaces.items()) if not (each.needs_subject or each.needs_query)]
-        return max(free, key=lambda name: len(surfaces[name].excluded_labels)) if free else min(surfaces, default="")

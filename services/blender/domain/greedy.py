@@ -12,7 +12,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from services.blender.domain.diversity.features import Rows
+from services.blender.domain.diversity.features import OrderedRows, PinRows
 from services.blender.domain.diversity.port import Diversity, NoDiversity
 from services.blender.domain.diversity.strategies import DiversityPlan
 from services.blender.domain.picks import TIE, Picks, no_picks
@@ -25,7 +25,7 @@ class Pool(NamedTuple):
 
     relevance_N: Floats  # falling
     index_N: NDArray[np.intp]
-    rows: Rows
+    rows: PinRows
     plan: DiversityPlan
     spacing: Sequence[SpacingRule]
 
@@ -72,8 +72,9 @@ class _Filling:
         picks.pick_T[slot], picks.bonus_T[slot] = chosen, self._bonus_N[chosen]
         picks.passed_T[slot], picks.passed_bonus_T[slot] = passed, self._bonus_N[passed]
         if self._pool.spacing:
-            picks.penalty_T[slot], picks.passed_penalty_T[slot] = self._penalty_N[chosen], self._penalty_N[passed]
-            if passed != chosen:
+            penalty, passed_penalty = self._penalty_N[chosen], self._penalty_N[passed]
+            picks.penalty_T[slot], picks.passed_penalty_T[slot] = penalty, passed_penalty
+            if passed_penalty - penalty > self._bonus_N[chosen] - self._bonus_N[passed]:  # spacing passed it over
                 picks.passed_class_T[slot] = self._spacing.penalty_by_class_C(passed).argmax()
         self._open_N[chosen] = -np.inf
         self._diversity.place(chosen)
@@ -83,7 +84,8 @@ class _Filling:
         """Of all that could win this slot."""
         looked_at = max(self._num_running, self._first_free + 1)
         self._look(0, looked_at)
-        least = self._utility_N[:looked_at].max() - self._reach
+        utility = self._utility_N[:looked_at]
+        least = utility[utility.argmax()] - self._reach
         self._num_running = max(looked_at, int(self._rising_N.searchsorted(-least, side="right")))
         self._look(looked_at, self._num_running)
         return self._utility_N[: self._num_running]
@@ -101,12 +103,19 @@ class _Filling:
 
     def _first_best(self, utility: Floats) -> int:
         """The best; of equal ones the first one in the rows."""
-        best = np.flatnonzero(utility >= utility.max() - TIE)
-        return int(best[0] if len(best) == 1 else best[self._pool.index_N[best].argmin()])
+        first = int(utility.argmax())
+        best = utility[first]
+        utility[first] = -np.inf
+        has_equals = utility[utility.argmax()] >= best - TIE  # argmax costs a third of max
+        utility[first] = best
+        if not has_equals:
+            return first
+        equals = np.flatnonzero(utility >= best - TIE)
+        return int(equals[self._pool.index_N[equals].argmin()])
 
 
 def _diversity(pool: Pool) -> Diversity:
     if pool.plan.is_off:
         return NoDiversity()
     candidates, tail = pool.rows.split(len(pool.index_N))
-    return pool.plan.over(candidates.take(pool.index_N), tail)
+    return pool.plan.over(OrderedRows(candidates, pool.index_N), tail)

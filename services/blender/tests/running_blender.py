@@ -16,6 +16,7 @@ from protos.releases import encode_release
 from protos.topics import DEFINITIONS_RELEASED, FEEDS_SERVED
 from sequences.definitions.compile import write_bundle
 from sequences.definitions.testing import repository_definitions
+from services.blender.app.rehearsal import USER
 from services.blender.config import Config
 from services.blender.ports import SessionStore
 from services.blender.tests.fake_peers import Peers, World, running_peers
@@ -106,11 +107,18 @@ async def running_blender(
         )
         service = build(config, bus=bus, sessions=sessions_in or sessions, explanations=explanations)
         async with service:
+            forget_rehearsal(peers)
             pool = ChannelPool(door_address(service))
             try:
                 yield RunningBlender(service, peers, bus, sessions, explanations, pool)
             finally:
                 await pool.stop(None)  # type: ignore[arg-type]
+
+
+def forget_rehearsal(peers: Peers) -> None:
+    """Tests count the calls of feeds that somebody asked for."""
+    for peer in (peers.indexer, peers.cg, peers.ranker):
+        peer.calls[:] = [call for call in peer.calls if getattr(call, "user_id", "") != USER]
 
 
 def door_address(service: Service) -> str:
