@@ -12,7 +12,7 @@ from kubernetes import client
 from e2e.cluster.access import API_S, wait_until
 from e2e.cluster.conftest import OTHER_TAG
 from e2e.cluster.installation import Installation
-from e2e.cluster.load import Heard, press, readable
+from e2e.cluster.load import press, readable
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -30,14 +30,19 @@ def image_of(installation: Installation, service: str, zone: str) -> str:
     return str(pod.spec.containers[0].image)
 
 
-async def under_load(
-    installation: Installation, what: str, change: Callable[[], Awaitable[None]], zones: tuple[str, ...] = ()
-) -> dict[str, Heard]:
-    """Load in `zones` (all) while `change` goes on; every event that was acknowledged is readable afterwards."""
+async def without_error(
+    installation: Installation,
+    what: str,
+    change: Callable[[], Awaitable[None]],
+    record: Callable[[str, object], None],
+    zones: tuple[str, ...] = (),
+) -> None:
+    """Under load in `zones` (all) while `change` goes on no call fails, and what was acknowledged is readable."""
     heard = await press(installation, zones or installation.zones, run_name(what), SECONDS, change)
+    record(what, {zone: one.summary() for zone, one in heard.items()})
+    assert {zone: one.errors for zone, one in heard.items() if one.errors} == {}
     for zone in zones or installation.zones:
         await readable(installation.surface(zone), heard)
-    return heard
 
 
 @pytest.mark.parametrize("service", ["blender", "ranker-leaf", "ingest", "indexer"])
@@ -55,10 +60,7 @@ async def test_a_service_is_deployed_and_rolled_back_alone_without_an_error(
         await asyncio.to_thread(installation.helm.upgrade, release, service, note)
         await asyncio.to_thread(installation.helm.rollback, release)
 
-    heard = await under_load(installation, f"deploy-{service}", deploy_and_roll_back)
-    for one in heard.values():
-        record(f"{service} deployed, zone {one.zone}", one.summary())
-    assert {zone: one.errors for zone, one in heard.items() if one.errors} == {}
+    await without_error(installation, f"deploy-{service}", deploy_and_roll_back, record)
     assert others <= {pod.metadata.name for pod in installation.pods(zone=zone)}, "other services were restarted, too"
 
 
@@ -78,13 +80,10 @@ async def test_an_older_build_runs_beside_a_newer_one(
         await asyncio.sleep(SECONDS)
 
     try:
-        heard = await under_load(installation, "mixed", mix)
+        await without_error(installation, "mixed", mix, record)
     finally:
         for service in services:
             installation.helm.upgrade(f"{service}-{zone}", service, "image.tag=")
-    for one in heard.values():
-        record(f"mixed versions, zone {one.zone}", one.summary())
-    assert {zone: one.errors for zone, one in heard.items() if one.errors} == {}
 
 
 async def test_a_drained_node_costs_the_other_zones_nothing(
@@ -104,15 +103,12 @@ async def test_a_drained_node_costs_the_other_zones_nothing(
         await asyncio.sleep(SECONDS)
 
     try:
-        heard = await under_load(installation, "drain", drain, rest)
+        await without_error(installation, "drain", drain, record, rest)
     finally:
         for name in names:
             cordon(installation, name, is_closed=False)
     back_s = await asyncio.to_thread(installation.wait_ready, BACK_WITHIN_S)
     record("drained zone was back after s", round(back_s, 1))
-    for one in heard.values():
-        record(f"drain of {zone}, zone {one.zone}", one.summary())
-    assert {zone: one.errors for zone, one in heard.items() if one.errors} == {}
 
 
 def cordon(installation: Installation, node: str, *, is_closed: bool) -> None:
