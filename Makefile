@@ -61,8 +61,10 @@ lock: ## write requirements.lock anew, with hashes (needs uv: pip install uv)
 sbom: $(STAMP) ## the bill of materials of .venv as CycloneDX JSON in build/sbom.json
 	scripts/sbom $(PYTHON)
 
-image: ## build one service's image: make image SERVICE=ingest
-	docker build -f services/$(SERVICE)/Dockerfile -t corkboard-$(SERVICE):$$(git rev-parse --short HEAD) .
+IMAGE_TOOL ?= docker
+image: ## build one service's image: make image SERVICE=ingest (ranker is the leaf; SERVICE=ranker TARGET=root the root)
+	$(IMAGE_TOOL) build -f services/$(SERVICE)/Dockerfile $(TARGET:%=--target %) \
+	  -t corkboard-$(SERVICE)$(TARGET:%=-%):$$(git rev-parse --short HEAD) .
 
 isolation: ## each service in an environment with only its own extra (slow: seven environments)
 	scripts/isolation $(PYTHON) $(SERVICES)

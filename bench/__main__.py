@@ -5,7 +5,7 @@ import json
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -31,10 +31,13 @@ from bench import (
     training_rows,
     two_tower_training,
 )
+from corkboard.local.home import Home
+from corkboard.session import Endpoints
 from e2e.house import House
 
 RESULTS = Path(__file__).parent / "results"
-OF_HOUSE = {"feed": feed_latency.measure, "freshness": freshness.measure, "feed_faults": feed_faults.measure}
+OF_HOUSE = ("feed", "freshness", "feed_faults")
+NUM_PINS = 20_000
 ALONE = {
     "backfill": backfill.measure,
     "dcat": dcat.measure,
@@ -62,14 +65,28 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="bench", description=__doc__)
     parser.add_argument("cases", nargs="*", default=cases, help=f"of: {', '.join(cases)}")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.add_argument("--duration", type=float, default=60.0, help="seconds of the whole run of `feed`")
+    parser.add_argument("--rate", type=float, default=10.0, help="feeds per second of `feed_faults`")
+    parser.add_argument("--running", type=Path, help="measure the Corkboard that runs in this folder")
     arguments = parser.parse_args()
     reports = [run(case, ALONE[case]) for case in ALONE if case in arguments.cases]
     if wanted := [case for case in OF_HOUSE if case in arguments.cases]:
-        with running_house() as house:
-            reports += [run(case, partial(_in, house, case)) for case in wanted]
+        with running_house() if arguments.running is None else nullcontext(_of(arguments.running)) as house:
+            measures: dict[str, Callable[[], dict[str, Any]]] = {
+                "feed": partial(feed_latency.measure, house, arguments.duration),
+                "freshness": partial(freshness.measure, house),
+                "feed_faults": partial(feed_faults.measure, house, arguments.rate),
+            }
+            reports += [run(case, partial(_in, house, measures[case])) for case in wanted]
     for report in reports:
         sys.stdout.write(json.dumps(report) + "\n" if arguments.json else _lines(report))
     return 0 if all(gate["holds"] for report in reports for gate in report["gates"]) else 1
+
+
+def _of(folder: Path) -> House:
+    """One that somebody started, filled and trained."""
+    home = Home(folder)
+    return House(folder, Endpoints.of_running(home).ports.base)
 
 
 @contextmanager
@@ -79,8 +96,8 @@ def running_house() -> Iterator[House]:
         house = House(Path(folder), PORT_BASE)
         house.up()
         try:
-            house.command("world", "--json", timeout_s=300.0)
-            house.command("train", "all", "--json", timeout_s=400.0)
+            house.command("world", "--pins", str(NUM_PINS), "--json", timeout_s=600.0)
+            house.command("train", "all", "--json", timeout_s=1200.0)
             yield house
         finally:
             house.down()
@@ -94,8 +111,8 @@ def run(case: str, measure: Callable[[], dict[str, Any]]) -> dict[str, Any]:
     return report
 
 
-def _in(house: House, case: str) -> dict[str, Any]:
-    return {**OF_HOUSE[case](house), "resident_mb": house.resident_mb()}
+def _in(house: House, measure: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    return {**measure(), "resident_mb": house.resident_mb()}
 
 
 def _lines(report: dict[str, Any]) -> str:

@@ -72,6 +72,9 @@ class ServiceConfig(BaseModel):
     )
     otlp_endpoint: str = Field("", description="OTLP/gRPC receiver of traces; empty = traces are not exported.")
     trace_sample_ratio: float = Field(1.0, ge=0, le=1, description="Share of traces that are recorded.")
+    trace_max_per_s: float = Field(
+        10.0, gt=0, description="Traces that begin with a call here and are recorded, per second at most."
+    )
     log_level: str = Field("info", pattern="^(debug|info|warning|error)$", description="debug, info, warning or error.")
     log_secret: str = Field(
         "", description="Users are logged by pseudonyms made with it, the same in every process; empty = random ones."

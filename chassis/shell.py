@@ -18,6 +18,7 @@ from chassis.grpc.server import GrpcDoor, Servicer
 from chassis.grpc.wrong_answers import WrongAnswers
 from chassis.health import Health
 from chassis.kafka.bus import Bus, KafkaBus, Producer
+from chassis.kafka.producer import LINGER_S
 from chassis.kafka.security import KafkaSecurity
 from chassis.kafka.topic import Topic
 from chassis.lifecycle import Part, Service
@@ -71,6 +72,7 @@ class Shell:
         *,
         bus: Bus | None = None,
         clock: Clock = SYSTEM_CLOCK,
+        linger_s: float = LINGER_S,
     ) -> None:
         self.name = name
         self.config = config
@@ -87,7 +89,7 @@ class Shell:
             group_instance_id=config.group_instance_id,
             security=KafkaSecurity.of(config),
         )
-        self.producer: Producer = self.bus.producer()
+        self.producer: Producer = self.bus.producer(linger_s=linger_s)
         self.protection = Protection(clock=clock, metrics=self.metrics, is_shadow=config.quota_shadow)
         self._contracts = contracts
         self._peers = Peers()
@@ -180,6 +182,7 @@ class Shell:
             config.trace_sample_ratio,
             config.zone,
             metrics=self.metrics,
+            max_per_s=config.trace_max_per_s,
         )
 
     def _quota(self) -> list[Part]:

@@ -14,13 +14,14 @@ from opentelemetry.context import Context, attach, detach
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SpanExporter
-from opentelemetry.sdk.trace.sampling import ParentBased, TraceIdRatioBased
+from opentelemetry.sdk.trace.sampling import ParentBased
 from opentelemetry.trace import Link, Span, SpanContext, SpanKind, Status, StatusCode, TraceFlags
 from opentelemetry.trace.propagation import set_span_in_context
 
 from chassis.deadline import Deadline
 from chassis.metrics import Metrics
 from chassis.span_export import SpanExport, otlp_exporter
+from chassis.trace_sampling import UpTo
 
 KINDS = {
     "internal": SpanKind.INTERNAL,
@@ -31,6 +32,7 @@ KINDS = {
 }
 EXPORT_EVERY_MS = 1000  # an export costs some milliseconds whatever is in it; a trace is whole about a second later
 FLUSH_WITHIN_S = 2.0
+MAX_PER_S = 10.0  # traces; above it they cost more than a twentieth of what two cores can serve
 HEADER = "traceparent"
 # W3C Trace Context, level 1: lower-case hex; a version after 00 may have more at its end, ff is none
 TRACEPARENT = re.compile(
@@ -58,10 +60,11 @@ class Tracing:
         exporter: SpanExporter | None = None,
         metrics: Metrics | None = None,
         export_every_ms: float = EXPORT_EVERY_MS,
+        max_per_s: float = MAX_PER_S,
     ) -> None:
         self._attributes = {"service.name": service, "service.instance.id": instance, "corkboard.zone": zone}
         self._endpoint = endpoint
-        self._ratio = ratio
+        self._ratio, self._max_per_s = ratio, max_per_s
         self._exporter = exporter
         self._metrics = metrics or Metrics(service)
         self._export_every_ms = export_every_ms
@@ -71,7 +74,7 @@ class Tracing:
     async def start(self, tasks: asyncio.TaskGroup) -> None:  # noqa: ARG002  # the SDK's own thread exports
         """Make this the process's source of spans."""
         global _provider, _tracer
-        sampler = ParentBased(TraceIdRatioBased(self._ratio))
+        sampler = ParentBased(UpTo(self._ratio, self._max_per_s))
         provider = TracerProvider(resource=Resource(self._attributes), sampler=sampler, shutdown_on_exit=False)
         exporter = self._exporter or (otlp_exporter(self._endpoint) if self._endpoint else None)
         if exporter is not None:
@@ -119,19 +122,25 @@ def span(
     links: Sequence[Link] = (),
     parent: Context | None = None,
 ) -> AbstractContextManager[Span]:
-    """A span around a block. An exception marks it as failed and goes on. Costs nothing to speak of without tracing."""
+    """A span around a block. An exception marks it as failed and goes on. Costs nothing to speak of without tracing.
+
+    Of a trace that is not recorded the span of the caller stands for all that follow.
+    """
     if _tracer is None:
         return NO_SPAN
+    above = trace.get_current_span(parent)
+    if above is not trace.INVALID_SPAN and not above.get_span_context().trace_flags.sampled:
+        return nullcontext(above) if parent is None else _Attached(above)
     return _Scope(_tracer.start_span(name, parent, KINDS[kind], attributes, links, record_exception=False))
 
 
-class _Scope:
-    """Makes a span the current one; half the cost of OpenTelemetry's nested generators."""
+class _Attached:
+    """Makes a span the current one that others made."""
 
     __slots__ = ("_span", "_token")
 
-    def __init__(self, started: Span) -> None:
-        self._span = started
+    def __init__(self, span: Span) -> None:
+        self._span = span
         self._token: Token[Context] | None = None
 
     def __enter__(self) -> Span:
@@ -143,6 +152,17 @@ class _Scope:
     ) -> None:
         if self._token is not None:
             detach(self._token)
+
+
+class _Scope(_Attached):
+    """And ends it; half the cost of OpenTelemetry's nested generators."""
+
+    __slots__ = ()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        super().__exit__(kind, error, trace)
         if error is not None:
             self._span.set_status(Status(StatusCode.ERROR, type(error).__name__))
         self._span.end()

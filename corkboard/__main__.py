@@ -50,6 +50,7 @@ COMMANDS: tuple[Callable[..., None], ...] = (
     feeds.sequence,
     feeds.preview,
     traces.trace,
+    data.prepare,
     data.world,
     load.load,
     backfill.backfill,

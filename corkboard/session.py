@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -15,6 +16,7 @@ from chassis.deadline import Deadline
 from chassis.errors import Unavailable
 from chassis.grpc.status import from_rpc_error
 from chassis.tls import read_certificates
+from corkboard.elsewhere import Elsewhere
 from corkboard.local.certificates import identity_for, paths_of
 from corkboard.local.home import Home
 from corkboard.local.ports import Ports
@@ -48,19 +50,22 @@ SEVERAL: Sequence[tuple[str, int | str]] = (("grpc.service_config", json.dumps(_
 
 @dataclass(frozen=True)
 class Endpoints:
-    """Where a running Corkboard listens."""
+    """Where a running Corkboard listens: on this machine, or elsewhere as the environment says."""
 
     ports: Ports
     zone_index: int = 0
     certificates: Path | None = None  # of everybody, while mTLS is on
+    elsewhere: Elsewhere | None = None
     more: Mapping[str, Sequence[str]] = field(default_factory=dict)  # service -> further processes of it, host:port
 
     @classmethod
     def of_running(cls, home: Home, zone: str = "") -> "Endpoints":
-        """The ports of the Corkboard that runs in `home`.
+        """The Corkboard of `CORKBOARD_HOSTS`; without it the one that runs in `home`.
 
         Raises: Unavailable when none runs, or it has no such zone.
         """
+        if (elsewhere := Elsewhere.of_environment(os.environ)) is not None:
+            return cls(Ports(), elsewhere.zone_index(zone), elsewhere.certificates, elsewhere)
         run = RunFile.read(home.state_file)
         if run is None:
             raise Unavailable("Corkboard is not running here; start it with: corkboard up")
@@ -71,13 +76,17 @@ class Endpoints:
 
     @classmethod
     def zones(cls, home: Home) -> tuple[str, ...]:
-        """Of the Corkboard that runs in `home`. Raises: Unavailable when none runs."""
+        """Of the Corkboard that `of_running` finds. Raises: Unavailable when none runs."""
+        if (elsewhere := Elsewhere.of_environment(os.environ)) is not None:
+            return elsewhere.zones
         run = RunFile.read(home.state_file)
         if run is None:
             raise Unavailable("Corkboard is not running here; start it with: corkboard up")
         return run.zones
 
     def address(self, service: str) -> str:
+        if self.elsewhere is not None:
+            return self.elsewhere.address(service, self.zone_index)
         return f"127.0.0.1:{self.ports.grpc(service, self.zone_index)}"
 
     def target(self, service: str) -> str:
@@ -87,10 +96,14 @@ class Endpoints:
 
     @property
     def kafka(self) -> str:
+        if self.elsewhere is not None:
+            return self.elsewhere.kafka
         return f"127.0.0.1:{self.ports.kafka()}"
 
     @property
     def otlp(self) -> str:
+        if self.elsewhere is not None:
+            return self.elsewhere.otlp
         return f"http://127.0.0.1:{self.ports.otlp}"
 
 
@@ -102,18 +115,24 @@ class Session:
         self._channels: dict[tuple[str, str, float], grpc.aio.Channel] = {}
 
     async def call(
-        self, service: str, stub: Callable[..., Any], method: str, request: Any, timeout_s: float = 10.0
+        self,
+        service: str,
+        stub: Callable[..., Any],
+        method: str,
+        request: Any,
+        timeout_s: float = 10.0,
+        metadata: Sequence[tuple[str, str]] = (),
     ) -> Any:
-        """One unary call.
+        """One unary call; `metadata` goes with it.
 
         Raises: the chassis error that the status stands for.
         """
         who = identity_for(stub, method) if self.endpoints.certificates else ""
         bound = getattr(stub(self._channel(service, who)), method)
         with tracing.span(f"{service} {method}", kind="client"):
-            metadata = tuple(tracing.inject_headers().items())
+            headers = (*tracing.inject_headers().items(), *metadata)
             try:
-                return await bound(request, timeout=timeout_s, metadata=metadata)
+                return await bound(request, timeout=timeout_s, metadata=headers)
             except grpc.aio.AioRpcError as error:
                 raise from_rpc_error(error) from error
 

@@ -63,6 +63,16 @@ def calibration_error(label_N: Bools, probability_N: Floats, num_bins: int = 10)
     return float(sum(gaps) / max(1, len(order)))
 
 
+def honest_error(probability_N: Floats, num_draws: int = 20, seed: int = 17) -> float:
+    """The calibration error that right probabilities would show on as many examples: mean over labels drawn from them.
+
+    Bins of few examples are off by chance alone; an error near this one cannot be told from none.
+    """
+    random = np.random.default_rng(seed)
+    draws = [random.random(len(probability_N)) < probability_N for _ in range(num_draws)]
+    return float(np.mean([calibration_error(label_N, probability_N) for label_N in draws]))
+
+
 def as_table(rows: Mapping[str, Mapping[str, float]]) -> str:
     """A plain text table of metrics, one line per model."""
     names = [name for name in next(iter(rows.values()), {}) if name != "num_users"]

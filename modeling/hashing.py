@@ -2,12 +2,14 @@
 
 import hashlib
 from collections.abc import Iterable
+from functools import lru_cache
 
 import numpy as np
 
 from modeling.arrays import Ints
 
 
+@lru_cache(maxsize=100_000)  # about 20 MB; names of pins come again and again, and a look-up costs a tenth
 def stable_hash(name: str) -> int:
     """A non-negative 63-bit number for `name`; never Python's own, salted hash."""
     return int.from_bytes(hashlib.blake2b(name.encode(), digest_size=8).digest(), "little") >> 1

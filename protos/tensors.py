@@ -1,5 +1,6 @@
 """Tensor messages to numpy arrays and back."""
 
+import math
 from typing import Any
 
 import numpy as np
@@ -40,7 +41,7 @@ def tensor_to_numpy(tensor: common_pb2.Tensor) -> NDArray[Any]:
         raise Invalid(f"tensor has {len(shape)} axes, at most {MAX_AXES} are taken", field="shape", reason="bad_shape")
     if any(size < 0 for size in shape):
         raise Invalid(f"tensor shape {shape} has a negative size", field="shape", reason="bad_shape")
-    expected_bytes = int(np.prod(shape, dtype=object)) * dtype.itemsize
+    expected_bytes = math.prod(shape) * dtype.itemsize
     if expected_bytes != len(tensor.data):
         raise Invalid(
             f"tensor of shape {shape} needs {expected_bytes} bytes, has {len(tensor.data)}",

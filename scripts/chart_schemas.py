@@ -82,6 +82,7 @@ def schema(chart: Path) -> dict[str, Any]:
                 "propertyNames": {"enum": names},
                 "additionalProperties": _closed({"name": NAME, "key": NAME}),
             },
+            "files": {"type": "object", "propertyNames": NAME, "additionalProperties": {"type": "object"}},
             "kafka": _closed({"secret": STRING}),
             "redis": _closed({"secret": STRING}),
             "network": _closed({"from": OBJECTS, "to": OBJECTS}),
@@ -149,6 +150,7 @@ def _global() -> dict[str, Any]:
             "tls": _closed(
                 {
                     "enabled": BOOLEAN,
+                    "certManager": BOOLEAN,
                     "trustDomain": {"type": "string", "pattern": "^[a-z0-9._-]+$"},
                     "issuer": _closed({"name": NAME, "kind": NAME, "group": NAME}),
                     "duration": DURATION,

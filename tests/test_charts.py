@@ -25,7 +25,8 @@ each_zone = pytest.mark.parametrize("zone", ZONES)
 
 def test_every_folder_with_a_chart_is_tested() -> None:
     assert set(SERVICES) == set(WORKLOADS)
-    assert {path.parent.name for path in CHARTS.glob("*/Chart.yaml")} == {*SERVICES, UMBRELLA, "_service"}
+    others = {UMBRELLA, "_service", "dev-servers"}
+    assert {path.parent.name for path in CHARTS.glob("*/Chart.yaml")} == {*SERVICES, *others}
 
 
 @each_zone
@@ -232,6 +233,18 @@ def test_what_redis_wants_to_see_is_mounted_where_the_settings_say() -> None:
     (volume,) = [volume for volume in pods(manifests)[0]["volumes"] if volume["name"] == "redis"]
     assert [source["secret"]["name"] for source in volume["projected"]["sources"]] == ["store-ca", "store"]
     assert not [volume for volume in pods(rendered("cg", "az-a", *given))[0]["volumes"] if volume["name"] == "redis"]
+
+
+def test_a_file_of_ones_own_is_where_the_settings_look_for_it() -> None:
+    at = "/etc/corkboard/files/issuer"
+    given = ("files.issuer.configMap.name=login-keys", f"config.actor_keys_path={at}/keys.json")
+    manifests = rendered("quota", "az-a", *given, "config.actor_issuer=https://login.example")
+    assert of_kind(manifests, "ConfigMap")[0]["data"]["QUOTA_ACTOR_KEYS_PATH"] == f"{at}/keys.json"
+    pod = pods(manifests)[0]
+    (volume,) = [volume for volume in pod["volumes"] if volume["name"] == "file-issuer"]
+    assert volume["configMap"] == {"name": "login-keys"}
+    (mount,) = [mount for mount in pod["containers"][0]["volumeMounts"] if mount["name"] == "file-issuer"]
+    assert (mount["mountPath"], mount["readOnly"]) == (at, True)
 
 
 def test_more_callers_and_more_destinations_can_be_given() -> None:

@@ -33,6 +33,12 @@ class Caller:
         self._delays: dict[str, HedgeDelay] = {}
         self._is_closed = False
 
+    def connect(self) -> None:
+        """Begin to connect to the own zone, so that the first calls do not spend their time on it."""
+        for endpoint in self._endpoints:
+            if self._picker.is_own_zone(endpoint):
+                endpoint.connect()
+
     async def close(self) -> None:
         """Close every channel; running and later calls raise Unavailable."""
         self._is_closed = True

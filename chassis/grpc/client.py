@@ -26,8 +26,9 @@ class ChannelPool:
 
     UNAVAILABLE is retried: by gRPC itself (service config, throttled) when there is one address, which may be a DNS
     name with many; else once on another endpoint, out of a budget. Every other error goes to the caller at once.
-    Channels open with the first calls, so a dead peer never blocks a start. With `certificates` both sides show theirs,
-    and the peer's must name the host of its address; when they change, new calls go over new connections.
+    Channels to the own zone open at the start and are not waited for, so a dead peer never blocks it. With
+    `certificates` both sides show theirs, and the peer's must name the host of its address; when they change, new calls
+    go over new connections.
     """
 
     def __init__(
@@ -51,8 +52,9 @@ class ChannelPool:
         if certificates is not None:
             certificates.follow(self._caller.renew)
 
-    async def start(self, tasks: asyncio.TaskGroup) -> None:
-        """Nothing to wait for: channels open with the first calls."""
+    async def start(self, tasks: asyncio.TaskGroup) -> None:  # noqa: ARG002 - it waits for nothing
+        """Nothing to wait for: channels to the own zone begin to open, the others with their first calls."""
+        self._caller.connect()
 
     async def stop(self, deadline: Deadline) -> None:  # noqa: ARG002 - closing does not wait
         """Close every channel; running and later calls raise Unavailable."""

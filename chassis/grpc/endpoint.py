@@ -43,7 +43,7 @@ class PooledChannel:
 
 
 class Endpoint:
-    """Opens channels when they are first needed, so that a dead peer never blocks a start."""
+    """Opens channels when they are first needed, or told to; nobody waits, so a dead peer never blocks a start."""
 
     def __init__(self, address: Address, options: Options, certificates: CertificateSource | None = None) -> None:
         self.address = address
@@ -79,6 +79,10 @@ class Endpoint:
             self._channels.append(PooledChannel(self._open()))
             return self._channels[-1]
         return min(self._channels, key=lambda channel: channel.in_flight)
+
+    def connect(self) -> None:
+        """Begin to connect, without waiting: the first call finds an open connection, or one that is being made."""
+        self.channel().channel.get_state(try_to_connect=True)
 
     async def renew(self) -> None:
         """Open new channels from now on; the old ones are closed when their calls have ended, or after a limit."""

@@ -12,7 +12,7 @@ from chassis.kafka.connection import Connection
 from chassis.kafka.consumer import BatchConsumer
 from chassis.kafka.handling import Check
 from chassis.kafka.parking import Parker
-from chassis.kafka.producer import KafkaProducer
+from chassis.kafka.producer import LINGER_S, KafkaProducer
 from chassis.kafka.record import Record
 from chassis.kafka.security import PLAINTEXT, KafkaSecurity
 from chassis.kafka.start_patience import StartPatience
@@ -67,7 +67,9 @@ class Bus(Protocol):
         """Shared by the parts that can start without their topics."""
         ...
 
-    def producer(self) -> Producer: ...
+    def producer(self, *, linger_s: float = LINGER_S) -> Producer:
+        """`linger_s` is how long a record may wait for others to travel with."""
+        ...
 
     def consumer(
         self,
@@ -79,6 +81,7 @@ class Bus(Protocol):
         max_records: int = 64,
         start_offsets: StartOffsets | None = None,
         check: Check | None = None,
+        is_patient: bool = False,
     ) -> Part:
         """Reads `topics` as a member of `group`. `handle` gets records of one topic, of one or more partitions, in
         order within each, and returns when their effect is durable; only then may their offsets be committed.
@@ -89,6 +92,9 @@ class Bus(Protocol):
 
         Where `handle` is slow whatever is in a batch, `check` spares the bisecting: after a failure it raises for each
         record that is poison by itself, and what is left is handled together.
+
+        A reader that `is_patient` gets its records half a second late, and those of that time at once: a fetch costs a
+        millisecond and more whatever is in it, for the broker and for the reader.
         """
         ...
 
@@ -132,8 +138,8 @@ class KafkaBus:
         self._clock = clock
         self.patience = StartPatience(clock)
 
-    def producer(self) -> KafkaProducer:
-        return KafkaProducer(self._connection, self._metrics)
+    def producer(self, *, linger_s: float = LINGER_S) -> KafkaProducer:
+        return KafkaProducer(self._connection, self._metrics, linger_s=linger_s)
 
     def consumer(
         self,
@@ -145,6 +151,7 @@ class KafkaBus:
         max_records: int = 64,
         start_offsets: StartOffsets | None = None,
         check: Check | None = None,
+        is_patient: bool = False,
     ) -> BatchConsumer:
         return BatchConsumer(
             name,
@@ -159,6 +166,7 @@ class KafkaBus:
             max_records=max_records,
             start_offsets=start_offsets,
             check=check,
+            is_patient=is_patient,
         )
 
     def table(self, name: str, topic: Topic, apply: Apply) -> KafkaTable:

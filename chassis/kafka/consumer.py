@@ -25,6 +25,7 @@ POLL_MS = 200
 MAX_WAITING = 64  # records of a partition; more are not taken over; one fetch brings at most a megabyte
 REVOKE_GRACE_S = 5.0  # with a commit below the rebalance timeout of 10 s
 RESTART_PAUSE_S = 1.0
+PATIENT = {"fetch_min_bytes": 1 << 20}  # more than comes in half a second, after which the broker answers all the same
 
 StartOffsets = Callable[[], Awaitable[Mapping[tuple[str, int], int]]]
 
@@ -47,8 +48,10 @@ class BatchConsumer:
         max_records: int,
         start_offsets: StartOffsets | None,
         check: Check | None = None,
+        is_patient: bool = False,
     ) -> None:
         self.name = name
+        self._is_patient = is_patient
         self._topics = tuple(topics)
         self._group = group
         self._connection = connection
@@ -109,7 +112,8 @@ class BatchConsumer:
         self._health.note(f"{self.name} handler", why)
 
     async def _consume(self) -> None:
-        self._client = AIOKafkaConsumer(**self._connection.member(self.name, self._group))
+        settings = self._connection.member(self.name, self._group)
+        self._client = AIOKafkaConsumer(**settings | (PATIENT if self._is_patient else {}))
         self._client.subscribe([topic.name for topic in self._topics], listener=_Listener(self))
         await connect(self._client)
         self._progress.follow(self._client)

@@ -21,6 +21,7 @@ RETRY_AFTER_S = 1.0
 STOP_WITHIN_S = 3.0
 MAX_REQUEST_BYTES = 8 << 20
 MAX_BATCH_BYTES = 1 << 20
+LINGER_S = 0.001
 
 
 class KafkaProducer:
@@ -28,8 +29,9 @@ class KafkaProducer:
 
     name = "kafka producer"
 
-    def __init__(self, connection: Connection, metrics: Metrics) -> None:
+    def __init__(self, connection: Connection, metrics: Metrics, *, linger_s: float = LINGER_S) -> None:
         self._connection = connection
+        self._linger_ms = round(linger_s * 1_000)
         self._client: AIOKafkaProducer | None = None
         self._connecting: asyncio.Task[None] | None = None
         self._tasks: asyncio.TaskGroup | None = None
@@ -118,7 +120,7 @@ class KafkaProducer:
                 compression_type="zstd",
                 max_request_size=MAX_REQUEST_BYTES,
                 max_batch_size=MAX_BATCH_BYTES,
-                linger_ms=1,
+                linger_ms=self._linger_ms,
             )
             try:
                 await connect(client)

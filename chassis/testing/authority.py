@@ -1,6 +1,7 @@
 """A certificate authority on this machine, for tests and local runs; its own key is never written down."""
 
 import ipaddress
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -29,16 +30,25 @@ class LocalAuthority:
         certificate = _sign(builder.add_extension(x509.BasicConstraints(True, 0), critical=True), self._key)
         self.pem = certificate.public_bytes(Encoding.PEM)
 
-    def issue(self, *uris: str, common_name: str = "", valid_for: timedelta = timedelta(days=1)) -> tuple[bytes, bytes]:
-        """A certificate and its key, as PEM, with the URIs as names and valid for loopback; a negative `valid_for`
-        gives one that has expired."""
+    def issue(
+        self,
+        *uris: str,
+        common_name: str = "",
+        dns_names: Sequence[str] = (),
+        valid_for: timedelta = timedelta(days=1),
+    ) -> tuple[bytes, bytes]:
+        """A certificate and its key, as PEM, with the URIs as names, valid for loopback and `dns_names`; a negative
+        `valid_for` gives one that has expired."""
         key = ec.generate_private_key(ec.SECP256R1())
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)] if common_name else [])
         names = [x509.UniformResourceIdentifier(uri) for uri in uris]
         loopback = [x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
+        hosts = [x509.DNSName(name) for name in dns_names]
         usage = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH])
         builder = _builder(subject, self._name, key, valid_for).add_extension(self._issuer, critical=False)
-        builder = builder.add_extension(x509.SubjectAlternativeName([*names, *loopback]), critical=not common_name)
+        builder = builder.add_extension(
+            x509.SubjectAlternativeName([*names, *hosts, *loopback]), critical=not common_name
+        )
         certificate = _sign(builder.add_extension(usage, critical=False), self._key)
         pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
         return certificate.public_bytes(Encoding.PEM), pem

@@ -14,7 +14,7 @@ from chassis.kafka.handling import Check, Handler
 from chassis.kafka.intake import Intake
 from chassis.kafka.parking import parked_headers
 from chassis.kafka.partitioner import murmur2
-from chassis.kafka.producer import check_record
+from chassis.kafka.producer import LINGER_S, check_record
 from chassis.kafka.start_patience import StartPatience
 from chassis.kafka.topic import Topic
 from chassis.metrics import Metrics
@@ -39,7 +39,7 @@ class InMemoryBus:
         found = [log for (name, _), log in sorted(self.logs.items()) if name == topic.name]
         return [record for log in found for record in log]
 
-    def producer(self) -> Producer:
+    def producer(self, *, linger_s: float = LINGER_S) -> Producer:  # noqa: ARG002 - all are there at once
         return InMemoryProducer(self)
 
     def consumer(
@@ -52,6 +52,7 @@ class InMemoryBus:
         max_records: int = 64,
         start_offsets: StartOffsets | None = None,
         check: Check | None = None,
+        is_patient: bool = False,  # noqa: ARG002 - all are there at once
     ) -> Part:
         return InMemoryConsumer(self, name, topics, group, handle, max_records, start_offsets, check)
 

@@ -4,6 +4,7 @@ import asyncio
 from contextlib import AsyncExitStack
 from typing import Any
 
+import grpc
 import pytest
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
@@ -162,6 +163,20 @@ async def test_own_zone_is_preferred_and_crossing_is_counted() -> None:
         assert far.num_calls == 20
         assert counted(metrics, "grpc_client_cross_zone_calls_total", pool="q") == 20
         await context.__aexit__(None, None, None)
+
+
+async def test_the_own_zone_is_connected_to_before_the_first_call() -> None:
+    near, far = ScriptedQuota(), ScriptedQuota()
+    async with AsyncExitStack() as stack:
+        near_door, far_door = [await stack.enter_async_context(serving(one)) for one in (near, far)]
+        pool = await stack.enter_async_context(calling(f"{near_door.address}@a,{far_door.address}@b", zone="a"))
+        own, other = pool._caller._endpoints
+        async with asyncio.timeout(5.0), asyncio.TaskGroup() as tasks:
+            await pool.start(tasks)
+            while own.channel().channel.get_state() is not grpc.ChannelConnectivity.READY:
+                await asyncio.sleep(0.01)
+        assert other._channels == [], "another zone is connected to when it is needed"
+    assert near.num_calls == far.num_calls == 0
 
 
 async def test_healed_own_zone_gets_its_calls_back() -> None:

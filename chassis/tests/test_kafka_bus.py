@@ -183,6 +183,18 @@ async def test_metrics_tell_what_became_of_records(bus: KafkaBus, metrics: Metri
         await eventually(lambda: value("kafka_consumer_lag_records", partition="0") == 0.0)
 
 
+async def test_a_patient_reader_gets_all_in_order_and_together(bus: KafkaBus) -> None:
+    topic, seen, num = await make_topic(bus), Seen(), 60
+    producer = bus.producer(linger_s=0.03)
+    async with running(producer, bus.consumer("patient", [topic], unique("group"), seen, is_patient=True)):
+        await send(bus, topic, b"warm")
+        await seen.until(1)
+        await _send_slowly(producer, topic, num)
+        await seen.until(num + 1)
+    assert _numbers(seen) == list(range(num))
+    assert len(seen.batches) < num / 3, f"{num} records came in {len(seen.batches)} calls"
+
+
 @pytest.mark.timeout(120)
 @pytest.mark.parametrize("kind", READERS)
 async def test_members_that_come_and_go_lose_nothing_and_repeat_little(bus: KafkaBus, kind: str) -> None:

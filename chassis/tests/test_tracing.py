@@ -12,12 +12,14 @@ from opentelemetry.proto.collector.trace.v1 import trace_service_pb2, trace_serv
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
-from opentelemetry.trace import StatusCode
+from opentelemetry.sdk.trace.sampling import Decision
+from opentelemetry.trace import SpanKind, StatusCode
 
 from chassis import span_export, tracing
 from chassis.deadline import Deadline
 from chassis.metrics import Metrics
-from chassis.testing import eventually
+from chassis.testing import FakeClock, eventually
+from chassis.trace_sampling import BURST_S, UpTo
 
 TRACE_ID, SPAN_ID = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 HEADER = f"00-{TRACE_ID}-{SPAN_ID}-01"
@@ -25,11 +27,24 @@ HEADER = f"00-{TRACE_ID}-{SPAN_ID}-01"
 
 @asynccontextmanager
 async def recording(
-    exporter: SpanExporter | None = None, *, endpoint: str = "", ratio: float = 1.0, stop_within_s: float = 2.0
+    exporter: SpanExporter | None = None,
+    *,
+    endpoint: str = "",
+    ratio: float = 1.0,
+    max_per_s: float = 1e6,
+    stop_within_s: float = 2.0,
 ) -> AsyncIterator[Metrics]:
     metrics = Metrics("test")
     part = tracing.Tracing(
-        "test", "test-1", endpoint, ratio, "az-a", exporter=exporter, metrics=metrics, export_every_ms=20
+        "test",
+        "test-1",
+        endpoint,
+        ratio,
+        "az-a",
+        exporter=exporter,
+        metrics=metrics,
+        export_every_ms=20,
+        max_per_s=max_per_s,
     )
     async with asyncio.TaskGroup() as tasks:
         await part.start(tasks)
@@ -222,3 +237,37 @@ async def test_an_absent_receiver_does_not_hold_up_the_stop() -> None:
             pass
     assert time.monotonic() - begun_s < 2.0
     await eventually(lambda: count(metrics, "failed") == 1, within_s=5)
+
+
+def test_no_more_calls_than_allowed_begin_a_recorded_trace() -> None:
+    clock = FakeClock()
+    sampler = UpTo(1.0, 10.0, clock)
+
+    def num_recorded(num: int, kind: SpanKind) -> int:
+        found = [sampler.should_sample(None, trace_id, "call", kind) for trace_id in range(num)]
+        return sum(each.decision is Decision.RECORD_AND_SAMPLE for each in found)
+
+    assert num_recorded(100, SpanKind.SERVER) == 10 * BURST_S
+    assert num_recorded(100, SpanKind.CLIENT) == 0
+    clock.advance(0.5)
+    assert num_recorded(100, SpanKind.SERVER) == 5
+    clock.advance(3_600.0)
+    assert num_recorded(100, SpanKind.SERVER) == 10 * BURST_S
+    assert num_recorded(100, SpanKind.CONSUMER) == 100, "what begins inside is not limited"
+
+
+async def test_beyond_the_limit_a_trace_is_carried_on_and_not_recorded() -> None:
+    exporter = InMemorySpanExporter()
+    async with recording(exporter, max_per_s=0.5) as metrics:  # a burst of one
+        for name in ("first", "second"):
+            with tracing.span(name, kind="server"):
+                with tracing.span("inner") as inner:
+                    inner.set_attribute("is_taken", True)
+                headers = tracing.inject_headers()
+            with tracing.span("elsewhere", kind="server", parent=tracing.context_from(headers)):
+                carried = tracing.inject_headers()
+            assert carried["traceparent"].split("-")[1] == headers["traceparent"].split("-")[1]
+            assert tracing.current_traceparent() == ""
+        assert not int(carried["traceparent"].split("-")[3], 16) & 1, "its flag says so to the next one"
+    assert [each.name for each in exporter.get_finished_spans()] == ["inner", "first", "elsewhere"]
+    assert count(metrics, "exported") == 3

@@ -59,10 +59,11 @@ def _draw(report: Mapping[str, Any]) -> RenderableType:
             f"{found['num_positives']:,.0f}",
             f"{found['error_before']:.4f}",
             f"{found['error_after']:.4f}",
+            f"{found['error_honest']:.4f}",
         )
         for name, found in report["calibration"].items()
     ]
     origin = "served feeds" if report["of_served"] else "sampled requests: nothing was served yet"
-    columns = ("", "examples", "positives", "error before", "after")
+    columns = ("", "examples", "positives", "error before", "after", "by chance alone")
     title = f"calibration error, {origin}"
     return Group(table(title, columns, rows, right=columns[1:]), f"ranker {report['versions']['ranker']}")

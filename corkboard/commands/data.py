@@ -1,12 +1,15 @@
-"""`world` and `import`: fill a running Corkboard with a seeded world or with public data."""
+"""`prepare`, `world`, `import`: a Kafka made ready, a running Corkboard filled with a seeded world or public data."""
 
+import os
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from chassis.clock import SYSTEM_CLOCK
+from chassis.errors import Invalid
 from corkboard.commands.output import Json, Output, pairs
+from corkboard.local import preparation
 from corkboard.local.home import Home
 from corkboard.movielens import replay
 from corkboard.movielens.reader import MovieLens
@@ -56,3 +59,20 @@ def movielens(
     output.result(report, lambda: pairs("MovieLens", report))
     if not report["is_complete"]:
         raise typer.Exit(1)
+
+
+def prepare(
+    replication: Annotated[int, typer.Option(min=1, help="Copies of each record; as many brokers are needed.")] = 3,
+    json_: Json = False,
+) -> None:
+    """Create the topics that are missing, and activate the definitions that come with the code when none are active.
+
+    For a Kafka that no `corkboard up` looks after, before the first service starts; again it changes nothing.
+
+    Example: CORKBOARD_KAFKA=kafka:9092 corkboard prepare --replication 3
+    """
+    output, kafka = Output(json_), os.environ.get("CORKBOARD_KAFKA", "")
+    if not kafka:
+        raise Invalid("CORKBOARD_KAFKA names no Kafka: host:port,…", field="CORKBOARD_KAFKA")
+    preparation.prepare(Home.from_environment(), kafka, replication, output.say)
+    output.result({"kafka": kafka}, lambda: f"{kafka} has all topics and active definitions")

@@ -180,7 +180,7 @@ def _store() -> BundleStore:
 
 def _store_uri() -> Path:
     home = Home.from_environment()
-    home.create()
+    home.bundles.mkdir(parents=True, exist_ok=True)  # all that is needed of it
     return home.bundles
 
 

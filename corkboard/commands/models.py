@@ -169,5 +169,5 @@ def _store() -> BundleStore:
 
 def _uri() -> str:
     home = Home.from_environment()
-    home.create()
+    home.bundles.mkdir(parents=True, exist_ok=True)  # all that is needed of it
     return str(home.bundles)

@@ -1,7 +1,9 @@
 """What the quota commands share: who asks, calls to the quota service, the table of rules."""
 
 import getpass
+import os
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -9,6 +11,7 @@ from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import Message
 from rich.console import RenderableType
 
+from chassis.errors import NotFound
 from corkboard.commands.output import Output, table
 from corkboard.commands.quota_values import shown_limit
 from corkboard.local.home import Home
@@ -16,9 +19,15 @@ from corkboard.session import Endpoints, run
 from protos.quota.v1 import quota_pb2, quota_pb2_grpc
 
 CALL_S = 60.0  # right-sizing reads weeks of usage
+TOKEN_VARIABLE = "CORKBOARD_TOKEN_PATH"  # noqa: S105  # names a file
 
 Why = Annotated[str, typer.Option(help="Reason, kept in the audit record.")]
-Actor = Annotated[str, typer.Option(help="Who asks; your login name when left out.")]
+Actor = Annotated[
+    str,
+    typer.Option(
+        help="Who asks; left out, whom the token in the file CORKBOARD_TOKEN_PATH is of, else your login name."
+    ),
+]
 Prefix = Annotated[str, typer.Argument(help="Only keys that begin so.")]
 
 STUBS = {
@@ -29,14 +38,26 @@ STUBS = {
 
 
 def call(stub: str, method: str, request: Any) -> Any:
-    """One call to a service of the quota process."""
-    endpoints = Endpoints.of_running(Home.from_environment())
-    return run(endpoints, lambda session: session.call("quota", STUBS[stub], method, request, timeout_s=CALL_S))
+    """One call to a service of the quota process, with the token that proves who asks when there is one."""
+    endpoints, token = Endpoints.of_running(Home.from_environment()), _token()
+    metadata = (("authorization", f"Bearer {token}"),) if token else ()
+    return run(endpoints, lambda session: session.call("quota", STUBS[stub], method, request, CALL_S, metadata))
 
 
 def who(actor: str) -> str:
-    """The actor given, or whoever is logged in."""
-    return actor or getpass.getuser()
+    """The actor given; else nobody when a token tells who it is, else whoever is logged in."""
+    return actor or ("" if _token() else getpass.getuser())
+
+
+def _token() -> str:
+    """Of the identity provider. Raises: NotFound when the file that was named is not there."""
+    path = os.environ.get(TOKEN_VARIABLE, "")
+    if not path:
+        return ""
+    try:
+        return Path(path).read_text().strip()
+    except OSError as error:
+        raise NotFound(f"{TOKEN_VARIABLE} names {path}, which cannot be read", field=TOKEN_VARIABLE) from error
 
 
 def as_json(message: Message) -> Any:

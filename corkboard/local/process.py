@@ -1,4 +1,4 @@
-"""One child process: start, look, stop, with its output in its own log file."""
+"""Child processes: start, look, stop, with their output in a log file of their own."""
 
 import os
 import signal
@@ -12,15 +12,11 @@ import psutil
 STOP_GRACE_S = 12.0  # a service drains for 5 s and flushes for 5 s more before it is killed
 
 
-class ManagedProcess:
-    """Owns one process group; `stop` first asks, then kills."""
+class ChildProcess:
+    """A process group of its own, so that Ctrl-C reaches the supervisor alone; `stop` first asks, then kills."""
 
-    def __init__(self, name: str, argv: Sequence[str], environment: Mapping[str, str], log_path: Path) -> None:
-        self.name = name
+    def __init__(self, log_path: Path) -> None:
         self.log_path = log_path
-        self.num_starts = 0
-        self._argv = list(argv)
-        self._environment = dict(environment)
         self._child: subprocess.Popen[bytes] | None = None
 
     @property
@@ -34,20 +30,6 @@ class ManagedProcess:
     def exit_code(self) -> int | None:
         """None while it runs or before it was started; negative = ended by that signal."""
         return self._child.poll() if self._child else None
-
-    def start(self) -> None:
-        """Start it in a session of its own, so that Ctrl-C reaches the supervisor alone."""
-        self.log_path.parent.mkdir(parents=True, exist_ok=True)
-        with self.log_path.open("ab") as log:
-            self._child = subprocess.Popen(  # noqa: S603  # argv is this interpreter and a module of ours
-                self._argv,
-                env=self._environment,
-                stdout=log,
-                stderr=log,
-                stdin=subprocess.DEVNULL,
-                start_new_session=True,
-            )
-        self.num_starts += 1
 
     def ask_to_stop(self) -> None:
         """Send SIGTERM and return; a paused process is woken so that it can hear it."""
@@ -77,6 +59,38 @@ class ManagedProcess:
         if not self.log_path.exists():
             return "(no log)"
         return "\n".join(self.log_path.read_text(errors="replace").splitlines()[-num_lines:])
+
+    def _spawn(
+        self, argv: Sequence[str], environment: Mapping[str, str] | None = None, folder: Path | None = None
+    ) -> None:
+        """Start it with its output in its log, in the folder and with the variables of this process unless told."""
+        self.log_path.parent.mkdir(parents=True, exist_ok=True)
+        with self.log_path.open("ab") as log:
+            self._child = subprocess.Popen(  # noqa: S603  # argv is of this package's own making
+                argv,
+                env=environment,
+                cwd=folder,
+                stdout=log,
+                stderr=log,
+                stdin=subprocess.DEVNULL,
+                start_new_session=True,
+            )
+
+
+class ManagedProcess(ChildProcess):
+    """A child that can be started again as it was."""
+
+    def __init__(self, name: str, argv: Sequence[str], environment: Mapping[str, str], log_path: Path) -> None:
+        super().__init__(log_path)
+        self.name = name
+        self.num_starts = 0
+        self._argv = list(argv)
+        self._environment = dict(environment)
+
+    def start(self) -> None:
+        """Start it, once more when it ended."""
+        self._spawn(self._argv, self._environment)
+        self.num_starts += 1
 
 
 def created_at_s(pid: int) -> float:

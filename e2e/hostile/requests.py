@@ -22,8 +22,9 @@ from protos.quota.v1 import quota_pb2, quota_pb2_grpc
 from protos.ranker.v1 import ranker_pb2
 from protos.tables import table_to_batch
 from protos.tensors import numpy_to_tensor
+from services.ranker.domain.candidates import RankCandidate
 from services.ranker.domain.preprocess import build_tensors
-from services.ranker.domain.ranking import PinFeatures, RankCandidate, SequenceEvent
+from services.ranker.domain.ranking import PinFeatures, SequenceEvent
 
 USER, ACTOR = "person-00045", "hostile"
 PINS = [f"pin-{number:06d}" for number in range(1, 9)]

@@ -8,7 +8,7 @@ import pytest
 from chassis.errors import Corrupt
 from modeling import calibration
 from modeling.calibration import Platt, fit_platt
-from modeling.evaluation import auc, calibration_error, rank_of_label, summarise_ranks
+from modeling.evaluation import auc, calibration_error, honest_error, rank_of_label, summarise_ranks
 
 
 def test_platt_finds_scale_and_bias_of_distorted_logits() -> None:
@@ -47,3 +47,11 @@ def test_ranks_are_summarised_with_missing_labels_as_misses() -> None:
     assert metrics["recall@10"] == pytest.approx(1 / 3)
     assert metrics["recall@100"] == pytest.approx(2 / 3)
     assert metrics["ndcg@10"] == pytest.approx(1 / 3)
+
+
+def test_right_probabilities_show_an_error_that_falls_with_more_examples() -> None:
+    probability_N = np.linspace(0.1, 0.5, 40_000).astype(np.float32)
+    of_few, of_many = honest_error(probability_N[::100]), honest_error(probability_N)
+    assert of_many < 0.01 < of_few
+    label_N = np.random.default_rng(3).random(len(probability_N)) < probability_N
+    assert calibration_error(label_N, probability_N) < 2 * of_many

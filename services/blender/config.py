@@ -22,6 +22,7 @@ class Config(RedisConfig):
     session_timeout_ms: int = Field(default=50, ge=1, le=1_000, description="cap of one session read or write")
     session_ttl_s: int = Field(default=900, ge=10, le=86_400, description="how long a session can be continued")
     explanation_ttl_s: int = Field(default=86_400, ge=60, le=604_800, description="how long a feed can be explained")
+    explain_enabled: bool = Field(default=True, description="whether served feeds are kept to be explained")
     page_token_key: str = Field(
         default="",
         description="secret that signs page tokens, the same in every replica; empty = random per process",

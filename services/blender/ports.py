@@ -5,11 +5,13 @@ Every call ends by the deadline of the stage it is made in. All raise: Unavailab
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 from services.blender.domain.candidate import Candidate, Degradation, InfluencingEvent
+from services.blender.domain.candidates import Candidates
 from services.blender.domain.feed_request import FeedRequest
 from services.blender.domain.pin_features import PinFeatures
+from services.blender.domain.scores import Scores
 from services.blender.domain.served_feed import ServedFeed
 from services.blender.domain.session import Session
 
@@ -28,23 +30,16 @@ class User:
 class Retrieved:
     """Unique candidates, best first."""
 
-    candidates: Sequence[Candidate]
+    candidates: Candidates
     versions: Mapping[str, str]
     degradations: Sequence[Degradation] = ()
 
 
-class Score(NamedTuple):
-    """The ranker's verdict about one pin."""
-
-    score: float
-    score_by_head: Mapping[str, float]
-
-
 @dataclass(frozen=True)
 class Ranking:
-    """Scores by pin; a pin may be missing."""
+    """Scores of pins; a pin may be missing."""
 
-    scores: Mapping[str, Score]
+    scores: Scores
     versions: Mapping[str, str]
     degradations: Sequence[Degradation] = ()
     sequence_version: int = 0
@@ -95,7 +90,7 @@ class Ranker(Protocol):
     """Scores candidates for a user."""
 
     async def rank(
-        self, request: FeedRequest, request_id: str, candidates: Sequence[Candidate], versions: Mapping[str, str]
+        self, request: FeedRequest, request_id: str, candidates: Candidates, versions: Mapping[str, str]
     ) -> Ranking:
         """Scores of the candidates, in retrieval order given; `versions` is what they were made with, for logs."""
         ...

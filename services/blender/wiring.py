@@ -44,6 +44,7 @@ from services.blender.ports import SessionStore
 
 FEED_SERVICE = "corkboard.blender.v1.FeedService"
 BLEND_SERVICE = "corkboard.blender.v1.BlendService"
+SERVED_LINGER_S = 0.1  # of served feeds: this process knows what it showed, the others within two seconds
 GRACE_S = 0.75  # stages end within the cap; on a starved machine a late answer is better than an error
 LIMITS = {
     "ExplainFeed": MethodLimit(timeout_s=2.0, max_request_bytes=64 * 1024),
@@ -60,7 +61,7 @@ def build(
     explanations: Explanations | None = None,
 ) -> Service:
     """The service. Peers are real gRPC clients of the configured targets."""
-    shell = Shell("blender", config, CONTRACTS, bus=bus, clock=clock)
+    shell = Shell("blender", config, CONTRACTS, bus=bus, clock=clock, linger_s=SERVED_LINGER_S)
     catalogue = Catalogue(shell.health)
     redis = RedisClient(config.redis_url, security=RedisSecurity.of(config))
     explanations = explanations or RedisExplanations(redis, config.explanation_ttl_s)
@@ -110,7 +111,8 @@ def _forgotten(config: Config, clock: Clock) -> tuple[Memory, FeatureMemory]:
 
 def _served_log(shell: Shell, config: Config, explanations: Explanations) -> QueuedServedLog:
     topic = KafkaServedFeeds(shell.producer, source=f"/blender/{config.zone}/{config.instance}")
-    sinks = [Sink("explanations", explanations.save), Sink("feeds.served", topic.write)]
+    sinks = [Sink("explanations", explanations.save)] if config.explain_enabled else []
+    sinks.append(Sink("feeds.served", topic.write))
     return QueuedServedLog(sinks, shell.metrics, size=config.served_queue_size, num_workers=config.served_num_workers)
 
 

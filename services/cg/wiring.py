@@ -148,7 +148,9 @@ def _served(bus: Bus, config: Config, impressions: Impressions) -> Part:
     """Every process reads all that is served from its start on, so it is a group of its own."""
     served, feeds = ServedPins(impressions), (topics.FEEDS_SERVED,)
     group = f"cg-impressions-{config.instance}"
-    return bus.consumer("served pins", feeds, group, served.handle, start_offsets=lambda: bus.end_offsets(feeds))
+    return bus.consumer(
+        "served pins", feeds, group, served.handle, start_offsets=lambda: bus.end_offsets(feeds), is_patient=True
+    )
 
 
 def _states(

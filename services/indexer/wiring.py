@@ -188,6 +188,7 @@ def _lake(shell: Shell, config: Config, lake: Lake) -> list[Part]:
         max_records=MAX_RECORDS,
         start_offsets=consumer.start_offsets,
         check=consumer.check,
+        is_patient=True,  # commits are seconds apart
     )
     rounds = [*_upkeep(shell, config, lake, writer), *_reliability(shell, config, lake)]
     return [writer, *rounds, consuming, LakeDrain(writer)]

@@ -22,6 +22,14 @@ class Config(ServiceConfig):
     groups: str = Field(
         "", description="Members of owner groups, such as `feed=ann,bob;ads=eve`; an owner without entry is a person."
     )
+    actor_keys_path: str = Field(
+        "",
+        description="Public keys of the identity provider, a JWK set: who acts is then proven by a token in the "
+        "metadata `authorization: Bearer ...`. Empty = the name in the message is taken at its word.",
+    )
+    actor_issuer: str = Field("", description="The `iss` that these tokens must have.")
+    actor_audience: str = Field("corkboard-quota", description="The `aud` that they must have.")
+    actor_claim: str = Field("sub", description="The claim that names the person, such as sub or email.")
     checks: str = Field(
         "owner,parent,shadowed,capacity,cluster",
         description="Built-in checks of a rule, separated by commas: owner (somebody answers for it), parent (children "

@@ -31,6 +31,7 @@ from services.quota.domain.demand import STRATEGIES, Strategy
 from services.quota.domain.lease_book import LeaseBook
 from services.quota.domain.validation import CHECKS
 from services.quota.inbound import grpc_server, kafka_consumer
+from services.quota.inbound.actors import Actors, ClaimedActors, ProvenActors
 from services.quota.inbound.grpc_capacity import CapacityServicer
 from services.quota.inbound.grpc_usage import UsageServicer
 from services.quota.outbound.grpc_rule_check import GrpcRuleCheck, parse_remote_checks
@@ -96,7 +97,9 @@ def build(
     drafting = Drafting(lifecycle, Policy(config.policy_change_ratio, parse_tiers(config.policy_tiers)))
     retention = UsageRetention(ledger.usage, clock, Retention(config.usage_retention_s, config.usage_max_rows))
     usage = kafka_consumer.UsageInbound(ledger.usage)
-    consumer = shell.bus.consumer(kafka_consumer.GROUP, [QUOTA_USAGE], kafka_consumer.GROUP, usage.handle)
+    consumer = shell.bus.consumer(
+        kafka_consumer.GROUP, [QUOTA_USAGE], kafka_consumer.GROUP, usage.handle, is_patient=True
+    )
 
     capacity = CapacityDispatcher(
         ledger.rules,
@@ -109,11 +112,13 @@ def build(
         is_leader=leader.is_leader,
         is_admin=authority.is_admin,
     )
+    actors = _actors(config)
+    rules = grpc_server.QuotaServicer(lifecycle, ledger.rules, watch, actors)
     servicers: list[tuple[Any, object, str]] = [
-        (rpc.add_QuotaServiceServicer_to_server, grpc_server.QuotaServicer(lifecycle, ledger.rules, watch), "Quota"),
+        (rpc.add_QuotaServiceServicer_to_server, rules, "Quota"),
         (rpc.add_LeaseServiceServicer_to_server, grpc_server.LeaseServicer(granting, clock, lease_ms), "Lease"),
-        (rpc.add_UsageServiceServicer_to_server, UsageServicer(reader, rightsizing, drafting), "Usage"),
-        (rpc.add_CapacityServiceServicer_to_server, CapacityServicer(capacity, clock), "Capacity"),
+        (rpc.add_UsageServiceServicer_to_server, UsageServicer(reader, rightsizing, drafting, actors), "Usage"),
+        (rpc.add_CapacityServiceServicer_to_server, CapacityServicer(capacity, clock, actors), "Capacity"),
     ]
     door = shell.grpc_door([(add, servicer, f"{PACKAGE}.{name}Service") for add, servicer, name in servicers], LIMITS)
     return shell.service(parts=[ledger.database, leader, dispatcher, capacity, retention, consumer], doors=[door])
@@ -135,6 +140,14 @@ def capacity_cluster(config: Config) -> CapacityCluster | None:
 
         return ManifestFolder(Path(config.capacity_manifests_dir))
     return None
+
+
+def _actors(config: Config) -> Actors:
+    """Proven by tokens where there are keys to check them with."""
+    if not config.actor_keys_path:
+        return ClaimedActors()
+    keys_path = Path(config.actor_keys_path)
+    return ProvenActors(keys_path, config.actor_issuer, config.actor_audience, config.actor_claim)
 
 
 def _checks(shell: Shell, config: Config, cluster: CapacityCluster | None) -> list[RuleCheck]:

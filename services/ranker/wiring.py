@@ -27,6 +27,7 @@ from services.ranker.outbound.bundle_weights import DefinitionWeights
 from services.ranker.outbound.grpc_indexer import GrpcPinFeatures, GrpcSequences
 from services.ranker.outbound.grpc_leaf import GrpcScorer
 from services.ranker.outbound.in_memory_pin_cache import CachedPinFeatures
+from services.ranker.outbound.in_memory_pin_refresh import PinRefresh
 from services.ranker.outbound.kafka_served_features import KafkaFeatureLog
 from services.ranker.outbound.prometheus_leaf_meter import BatchMetrics, ContextMetrics, ShadowMetrics
 from services.ranker.outbound.prometheus_meter import MetricsMeter
@@ -99,7 +100,9 @@ def _build_root(
     lists = SignatureReleases(trimming).apply
     models = [_watcher(shell, topics.MODELS_RELEASED, {name}, lists, is_required=False) for name in config.model_names]
     definitions = _watcher(shell, topics.DEFINITIONS_RELEASED, {"definitions"}, weights.apply)
-    return shell.service(parts=[definitions, *models, feature_log], doors=[door])
+    return shell.service(
+        parts=[definitions, *models, feature_log, PinRefresh(cached, shell.clock, shell.metrics)], doors=[door]
+    )
 
 
 def _build_leaf(config: Config, shell: Shell) -> Service:

@@ -3,7 +3,7 @@
 {{ include "corkboard.serviceAccount" . }}
 ---
 {{ include "corkboard.configMap" . }}
-{{- if and .Values.global.tls.enabled (not .Values.tls.existingSecret) }}
+{{- if and .Values.global.tls.enabled .Values.global.tls.certManager (not .Values.tls.existingSecret) }}
 ---
 {{ include "corkboard.certificate" . }}
 {{- end }}

@@ -102,6 +102,9 @@ containers:
       {{- if .Values.global.bundlesVolume }}
       - {name: bundles, mountPath: /bundles, readOnly: true}
       {{- end }}
+      {{- range $name, $_ := .Values.files }}
+      - {name: file-{{ $name }}, mountPath: /etc/corkboard/files/{{ $name }}, readOnly: true}
+      {{- end }}
 volumes:
   - name: tmp
     emptyDir: {}
@@ -117,7 +120,11 @@ volumes:
   {{- include "corkboard.serverVolumes" . | nindent 2 }}
   {{- with .Values.global.bundlesVolume }}
   - name: bundles
-    {{- toYaml . | nindent 4 }}
+    {{- toYaml . | replace "{zone}" (include "corkboard.zone" $) | nindent 4 }}
+  {{- end }}
+  {{- range $name, $source := .Values.files }}
+  - name: file-{{ $name }}
+    {{- toYaml $source | nindent 4 }}
   {{- end }}
 {{- end -}}
 

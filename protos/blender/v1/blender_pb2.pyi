@@ -639,6 +639,84 @@ class ServedCandidate(_message.Message):
 Global___ServedCandidate: _TypeAlias = ServedCandidate  # noqa: Y015
 
 @_typing.final
+class LeftOutColumns(_message.Message):
+    """Candidates that were not served, by column: as ServedCandidate, N of each."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PIN_IDS_FIELD_NUMBER: _builtins.int
+    GENERATORS_FIELD_NUMBER: _builtins.int
+    GENERATOR_FIELD_NUMBER: _builtins.int
+    RETRIEVAL_SCORE_FIELD_NUMBER: _builtins.int
+    SCORE_FIELD_NUMBER: _builtins.int
+    RANK_BY_SCORE_FIELD_NUMBER: _builtins.int
+    HEADS_FIELD_NUMBER: _builtins.int
+    SCORE_BY_HEAD_FIELD_NUMBER: _builtins.int
+    STAGES_FIELD_NUMBER: _builtins.int
+    REMOVED_BY_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def pin_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """which pins"""
+
+    @_builtins.property
+    def generators(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """G names"""
+
+    @_builtins.property
+    def generator(self) -> _common_pb2.Tensor:
+        """int32 [N], index into generators"""
+
+    @_builtins.property
+    def retrieval_score(self) -> _common_pb2.Tensor:
+        """float64 [N]"""
+
+    @_builtins.property
+    def score(self) -> _common_pb2.Tensor:
+        """float64 [N]"""
+
+    @_builtins.property
+    def rank_by_score(self) -> _common_pb2.Tensor:
+        """int32 [N]"""
+
+    @_builtins.property
+    def heads(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """H names"""
+
+    @_builtins.property
+    def score_by_head(self) -> _common_pb2.Tensor:
+        """float64 [N, H]; NaN = none"""
+
+    @_builtins.property
+    def stages(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """S names"""
+
+    @_builtins.property
+    def removed_by(self) -> _common_pb2.Tensor:
+        """int32 [N], index into stages"""
+
+    def __init__(
+        self,
+        *,
+        pin_ids: _abc.Iterable[_builtins.str] | None = ...,
+        generators: _abc.Iterable[_builtins.str] | None = ...,
+        generator: _common_pb2.Tensor | None = ...,
+        retrieval_score: _common_pb2.Tensor | None = ...,
+        score: _common_pb2.Tensor | None = ...,
+        rank_by_score: _common_pb2.Tensor | None = ...,
+        heads: _abc.Iterable[_builtins.str] | None = ...,
+        score_by_head: _common_pb2.Tensor | None = ...,
+        stages: _abc.Iterable[_builtins.str] | None = ...,
+        removed_by: _common_pb2.Tensor | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["generator", b"generator", "rank_by_score", b"rank_by_score", "removed_by", b"removed_by", "retrieval_score", b"retrieval_score", "score", b"score", "score_by_head", b"score_by_head"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["generator", b"generator", "generators", b"generators", "heads", b"heads", "pin_ids", b"pin_ids", "rank_by_score", b"rank_by_score", "removed_by", b"removed_by", "retrieval_score", b"retrieval_score", "score", b"score", "score_by_head", b"score_by_head", "stages", b"stages"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LeftOutColumns: _TypeAlias = LeftOutColumns  # noqa: Y015
+
+@_typing.final
 class ServedFeed(_message.Message):
     """Value of topic feeds.served."""
 
@@ -661,6 +739,7 @@ class ServedFeed(_message.Message):
     INFLUENCING_EVENTS_FIELD_NUMBER: _builtins.int
     SEEN_FINGERPRINTS_FIELD_NUMBER: _builtins.int
     BLOCKED_FINGERPRINTS_FIELD_NUMBER: _builtins.int
+    LEFT_OUT_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """unique"""
     user_id: _builtins.str
@@ -683,7 +762,7 @@ class ServedFeed(_message.Message):
     """0-based page of the session"""
     @_builtins.property
     def candidates(self) -> _containers.RepeatedCompositeFieldContainer[Global___ServedCandidate]:
-        """every candidate that entered"""
+        """the served ones; with those of left_out all that entered"""
 
     @_builtins.property
     def stages(self) -> _containers.RepeatedCompositeFieldContainer[Global___StageReport]:
@@ -709,6 +788,10 @@ class ServedFeed(_message.Message):
     def blocked_fingerprints(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
         """likewise of each pin left out as blocked"""
 
+    @_builtins.property
+    def left_out(self) -> Global___LeftOutColumns:
+        """the candidates that were not served; filled by blender"""
+
     def __init__(
         self,
         *,
@@ -729,10 +812,11 @@ class ServedFeed(_message.Message):
         influencing_events: _abc.Iterable[_ranker_pb2.InfluencingEvent] | None = ...,
         seen_fingerprints: _abc.Iterable[_builtins.int] | None = ...,
         blocked_fingerprints: _abc.Iterable[_builtins.int] | None = ...,
+        left_out: Global___LeftOutColumns | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["versions", b"versions"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["left_out", b"left_out", "versions", b"versions"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["blocked_fingerprints", b"blocked_fingerprints", "candidates", b"candidates", "degradations", b"degradations", "influencing_events", b"influencing_events", "locale", b"locale", "page", b"page", "query", b"query", "request_id", b"request_id", "seen_fingerprints", b"seen_fingerprints", "sequence_version", b"sequence_version", "served_time_ms", b"served_time_ms", "stages", b"stages", "subject_pin_id", b"subject_pin_id", "surface", b"surface", "trace_id", b"trace_id", "user_id", b"user_id", "versions", b"versions"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["blocked_fingerprints", b"blocked_fingerprints", "candidates", b"candidates", "degradations", b"degradations", "influencing_events", b"influencing_events", "left_out", b"left_out", "locale", b"locale", "page", b"page", "query", b"query", "request_id", b"request_id", "seen_fingerprints", b"seen_fingerprints", "sequence_version", b"sequence_version", "served_time_ms", b"served_time_ms", "stages", b"stages", "subject_pin_id", b"subject_pin_id", "surface", b"surface", "trace_id", b"trace_id", "user_id", b"user_id", "versions", b"versions"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -33,6 +33,7 @@ class RetrieveRequest(_message.Message):
     GENERATORS_FIELD_NUMBER: _builtins.int
     MIN_PRICE_MICROS_FIELD_NUMBER: _builtins.int
     MAX_PRICE_MICROS_FIELD_NUMBER: _builtins.int
+    WANTS_COLUMNS_FIELD_NUMBER: _builtins.int
     user_id: _builtins.str
     """at most 128 characters"""
     surface: _builtins.str
@@ -49,6 +50,8 @@ class RetrieveRequest(_message.Message):
     """of pins with a price; 0 = no bound; filtered inside the search"""
     max_price_micros: _builtins.int
     """likewise"""
+    wants_columns: _builtins.bool
+    """answer with columns in place of candidates"""
     @_builtins.property
     def exclude_pin_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """seen and blocked; filtered inside the search"""
@@ -70,10 +73,11 @@ class RetrieveRequest(_message.Message):
         generators: _abc.Iterable[_builtins.str] | None = ...,
         min_price_micros: _builtins.int = ...,
         max_price_micros: _builtins.int = ...,
+        wants_columns: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["exclude_pin_ids", b"exclude_pin_ids", "generators", b"generators", "locale", b"locale", "max_price_micros", b"max_price_micros", "min_price_micros", b"min_price_micros", "num_candidates", b"num_candidates", "query", b"query", "subject_pin_id", b"subject_pin_id", "surface", b"surface", "user_id", b"user_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["exclude_pin_ids", b"exclude_pin_ids", "generators", b"generators", "locale", b"locale", "max_price_micros", b"max_price_micros", "min_price_micros", b"min_price_micros", "num_candidates", b"num_candidates", "query", b"query", "subject_pin_id", b"subject_pin_id", "surface", b"surface", "user_id", b"user_id", "wants_columns", b"wants_columns"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -187,6 +191,7 @@ class RetrieveResponse(_message.Message):
     GENERATORS_FIELD_NUMBER: _builtins.int
     DEGRADATIONS_FIELD_NUMBER: _builtins.int
     VERSIONS_FIELD_NUMBER: _builtins.int
+    COLUMNS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def candidates(self) -> _containers.RepeatedCompositeFieldContainer[Global___Candidate]:
         """merged, unique, best first"""
@@ -203,6 +208,10 @@ class RetrieveResponse(_message.Message):
     def versions(self) -> _common_pb2.Versions:
         """models and indexes used"""
 
+    @_builtins.property
+    def columns(self) -> _common_pb2.CandidateColumns:
+        """in place of candidates, when wanted; rank as there"""
+
     def __init__(
         self,
         *,
@@ -210,10 +219,11 @@ class RetrieveResponse(_message.Message):
         generators: _abc.Iterable[Global___GeneratorReport] | None = ...,
         degradations: _abc.Iterable[_common_pb2.Degradation] | None = ...,
         versions: _common_pb2.Versions | None = ...,
+        columns: _common_pb2.CandidateColumns | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["versions", b"versions"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["columns", b"columns", "versions", b"versions"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["candidates", b"candidates", "degradations", b"degradations", "generators", b"generators", "versions", b"versions"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["candidates", b"candidates", "columns", b"columns", "degradations", b"degradations", "generators", b"generators", "versions", b"versions"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

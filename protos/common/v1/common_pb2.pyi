@@ -125,6 +125,68 @@ class NamedTensors(_message.Message):
 Global___NamedTensors: _TypeAlias = NamedTensors  # noqa: Y015
 
 @_typing.final
+class CandidateColumns(_message.Message):
+    """Candidates by column, for hundreds at once: a message and a map for each costs both sides ten times as much. All
+    columns have as many rows as there are pin ids. Filled by cg, and by blender towards the ranker.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PIN_IDS_FIELD_NUMBER: _builtins.int
+    GENERATORS_FIELD_NUMBER: _builtins.int
+    GENERATOR_FIELD_NUMBER: _builtins.int
+    SCORE_FIELD_NUMBER: _builtins.int
+    RANK_FIELD_NUMBER: _builtins.int
+    SCORE_BY_GENERATOR_FIELD_NUMBER: _builtins.int
+    CONTENT_GROUPS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def pin_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """N pins, best first"""
+
+    @_builtins.property
+    def generators(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """G names"""
+
+    @_builtins.property
+    def generator(self) -> Global___Tensor:
+        """int32 [N], index into generators: the one that ranked it best"""
+
+    @_builtins.property
+    def score(self) -> Global___Tensor:
+        """float64 [N], that generator's own score"""
+
+    @_builtins.property
+    def rank(self) -> Global___Tensor:
+        """int32 [N], 0-based; as in the message that it stands for"""
+
+    @_builtins.property
+    def score_by_generator(self) -> Global___Tensor:
+        """float64 [N, G]; NaN = not returned by that generator"""
+
+    @_builtins.property
+    def content_groups(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """equal for near-duplicates, "" = none; N of them, or none at all"""
+
+    def __init__(
+        self,
+        *,
+        pin_ids: _abc.Iterable[_builtins.str] | None = ...,
+        generators: _abc.Iterable[_builtins.str] | None = ...,
+        generator: Global___Tensor | None = ...,
+        score: Global___Tensor | None = ...,
+        rank: Global___Tensor | None = ...,
+        score_by_generator: Global___Tensor | None = ...,
+        content_groups: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["generator", b"generator", "rank", b"rank", "score", b"score", "score_by_generator", b"score_by_generator"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["content_groups", b"content_groups", "generator", b"generator", "generators", b"generators", "pin_ids", b"pin_ids", "rank", b"rank", "score", b"score", "score_by_generator", b"score_by_generator"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CandidateColumns: _TypeAlias = CandidateColumns  # noqa: Y015
+
+@_typing.final
 class ArrowTable(_message.Message):
     """A table; filled by the owner of the data."""
 

@@ -84,6 +84,7 @@ class RankRequest(_message.Message):
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     REQUEST_TIME_MS_FIELD_NUMBER: _builtins.int
     VERSIONS_FIELD_NUMBER: _builtins.int
+    COLUMNS_FIELD_NUMBER: _builtins.int
     user_id: _builtins.str
     """at most 128 characters"""
     surface: _builtins.str
@@ -102,6 +103,10 @@ class RankRequest(_message.Message):
     def versions(self) -> _common_pb2.Versions:
         """what the candidates were made with, for logs; filled by blender"""
 
+    @_builtins.property
+    def columns(self) -> _common_pb2.CandidateColumns:
+        """in place of candidates, rank = retrieval_rank; answered with columns"""
+
     def __init__(
         self,
         *,
@@ -112,10 +117,11 @@ class RankRequest(_message.Message):
         request_id: _builtins.str = ...,
         request_time_ms: _builtins.int = ...,
         versions: _common_pb2.Versions | None = ...,
+        columns: _common_pb2.CandidateColumns | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["versions", b"versions"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["columns", b"columns", "versions", b"versions"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["candidates", b"candidates", "request_id", b"request_id", "request_time_ms", b"request_time_ms", "subject_pin_id", b"subject_pin_id", "surface", b"surface", "user_id", b"user_id", "versions", b"versions"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["candidates", b"candidates", "columns", b"columns", "request_id", b"request_id", "request_time_ms", b"request_time_ms", "subject_pin_id", b"subject_pin_id", "surface", b"surface", "user_id", b"user_id", "versions", b"versions"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -172,6 +178,48 @@ class RankedPin(_message.Message):
 Global___RankedPin: _TypeAlias = RankedPin  # noqa: Y015
 
 @_typing.final
+class RankedColumns(_message.Message):
+    """Ranked pins by column, best first, unique."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CANDIDATE_FIELD_NUMBER: _builtins.int
+    SCORE_FIELD_NUMBER: _builtins.int
+    HEADS_FIELD_NUMBER: _builtins.int
+    SCORE_BY_HEAD_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def candidate(self) -> _common_pb2.Tensor:
+        """int32 [P], row of the pin in the request's columns"""
+
+    @_builtins.property
+    def score(self) -> _common_pb2.Tensor:
+        """float64 [P], as RankedPin"""
+
+    @_builtins.property
+    def heads(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """H names"""
+
+    @_builtins.property
+    def score_by_head(self) -> _common_pb2.Tensor:
+        """float64 [P, H], as RankedPin; NaN = none"""
+
+    def __init__(
+        self,
+        *,
+        candidate: _common_pb2.Tensor | None = ...,
+        score: _common_pb2.Tensor | None = ...,
+        heads: _abc.Iterable[_builtins.str] | None = ...,
+        score_by_head: _common_pb2.Tensor | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["candidate", b"candidate", "score", b"score", "score_by_head", b"score_by_head"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["candidate", b"candidate", "heads", b"heads", "score", b"score", "score_by_head", b"score_by_head"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RankedColumns: _TypeAlias = RankedColumns  # noqa: Y015
+
+@_typing.final
 class InfluencingEvent(_message.Message):
     """An event that entered the sequence lately and so shaped this ranking."""
 
@@ -218,6 +266,7 @@ class RankResponse(_message.Message):
     VERSIONS_FIELD_NUMBER: _builtins.int
     SEQUENCE_VERSION_FIELD_NUMBER: _builtins.int
     INFLUENCING_EVENTS_FIELD_NUMBER: _builtins.int
+    COLUMNS_FIELD_NUMBER: _builtins.int
     sequence_version: _builtins.int
     """version of the sequence that was read"""
     @_builtins.property
@@ -236,6 +285,10 @@ class RankResponse(_message.Message):
     def influencing_events(self) -> _containers.RepeatedCompositeFieldContainer[Global___InfluencingEvent]:
         """newest first, at most 10"""
 
+    @_builtins.property
+    def columns(self) -> Global___RankedColumns:
+        """in place of pins, to a request with columns"""
+
     def __init__(
         self,
         *,
@@ -244,10 +297,11 @@ class RankResponse(_message.Message):
         versions: _common_pb2.Versions | None = ...,
         sequence_version: _builtins.int = ...,
         influencing_events: _abc.Iterable[Global___InfluencingEvent] | None = ...,
+        columns: Global___RankedColumns | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["versions", b"versions"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["columns", b"columns", "versions", b"versions"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["degradations", b"degradations", "influencing_events", b"influencing_events", "pins", b"pins", "sequence_version", b"sequence_version", "versions", b"versions"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["columns", b"columns", "degradations", b"degradations", "influencing_events", b"influencing_events", "pins", b"pins", "sequence_version", b"sequence_version", "versions", b"versions"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

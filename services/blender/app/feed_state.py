@@ -7,6 +7,7 @@ from sequences.definitions.spacing_class import SpacingClass
 from sequences.definitions.surface import Surface
 from services.blender.app.feature_prefetch import FeaturePrefetch
 from services.blender.domain.candidate import Candidate, Degradation, InfluencingEvent
+from services.blender.domain.candidates import Candidates, no_candidates
 from services.blender.domain.cursor import Cursor
 from services.blender.domain.feed_request import FeedRequest
 from services.blender.domain.pin_features import PinFeatures, no_features
@@ -27,8 +28,8 @@ class FeedState:
     prefetch: FeaturePrefetch
     session: Session | None = None
     user: User = field(default_factory=User)
-    candidates: Sequence[Candidate] = ()
-    entered: Sequence[Candidate] = ()
+    candidates: Candidates = field(default_factory=no_candidates)
+    entered: Candidates = field(default_factory=no_candidates)
     removed_by: Mapping[str, str] = field(default_factory=dict)
     features: PinFeatures = field(default_factory=no_features)
     picks: Sequence[Outcome] = ()  # the slate
@@ -42,13 +43,14 @@ class FeedState:
 
     def enter(self, candidates: Sequence[Candidate]) -> "FeedState":
         """The candidates that the next stages work on."""
-        return replace(self, candidates=candidates, entered=candidates)
+        columns = Candidates.of(candidates)
+        return replace(self, candidates=columns, entered=columns)
 
-    def keep(self, kept: Sequence[Candidate], removed: Sequence[Candidate], stage: str) -> "FeedState":
+    def keep(self, kept: Candidates, removed: Candidates, stage: str) -> "FeedState":
         """Go on with `kept`; remember which stage removed the others."""
         if not removed:
             return replace(self, candidates=kept)
-        removed_by = {**self.removed_by, **dict.fromkeys((each.pin_id for each in removed), stage)}
+        removed_by = {**self.removed_by, **dict.fromkeys(removed.pin_ids, stage)}
         return replace(self, candidates=kept, removed_by=removed_by)
 
     def degrade(self, *degradations: Degradation) -> "FeedState":

@@ -2,6 +2,8 @@
 
 from collections import Counter
 
+import numpy as np
+
 from chassis.metrics import Metrics
 from services.blender.app.feed_state import FeedState
 from services.blender.app.stages.retrieve import Retrieve
@@ -37,5 +39,6 @@ class SurvivalMeter:
         if state.session is not None:  # counted on the page that retrieved them
             return Counter()
         if any(each.stage == Retrieve.name and each.fallback for each in state.stages):
-            return Counter(each.generator for each in state.entered)
-        return Counter(name for each in state.entered for name in each.score_by_generator)
+            return Counter(state.entered.generators)
+        num_by_source = np.count_nonzero(~np.isnan(state.entered.score_by_source_NG), axis=0).tolist()
+        return Counter(dict(zip(state.entered.sources, num_by_source, strict=True)))

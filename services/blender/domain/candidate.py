@@ -20,20 +20,6 @@ class Candidate:
     score_by_head: Mapping[str, float] = field(default_factory=dict)
     rank_by_score: int = -1  # 0-based in the ranked pool; -1 = not ranked
 
-    def ranked(self, score: float, score_by_head: Mapping[str, float], rank_by_score: int) -> "Candidate":
-        """With the ranker's verdict; written out, because dataclasses.replace costs six times as much per pin."""
-        return Candidate(
-            self.pin_id,
-            self.generator,
-            self.retrieval_score,
-            self.retrieval_rank,
-            self.score_by_generator,
-            self.content_group,
-            score,
-            score_by_head,
-            rank_by_score,
-        )
-
 
 @dataclass(frozen=True, slots=True)
 class InfluencingEvent:

@@ -1,40 +1,42 @@
 """Which candidates a person must not meet."""
 
-from collections.abc import Callable, Iterable, Sequence, Set
+from collections.abc import Sequence, Set
 
-from services.blender.domain.candidate import Candidate
+from services.blender.domain.candidates import Candidates
 
-Split = tuple[list[Candidate], list[Candidate]]
+Split = tuple[Candidates, Candidates]
 
 
-def split_seen(candidates: Sequence[Candidate], seen: Set[str]) -> Split:
+def split_seen(candidates: Candidates, seen: Set[str]) -> Split:
     """(kept, removed) by whether the pin was seen within the surface's window."""
-    return _split(candidates, lambda each: each.pin_id not in seen)
+    return _split(candidates, [pin_id not in seen for pin_id in candidates.pin_ids])
 
 
-def oldest_seen_first(candidates: Iterable[Candidate], seen_oldest_first: Sequence[str]) -> list[Candidate]:
+def oldest_seen_first(candidates: Candidates, seen_oldest_first: Sequence[str]) -> Candidates:
     """Candidates by when they were seen, the longest ago first; equal ones keep their order."""
     place = {pin_id: index for index, pin_id in enumerate(seen_oldest_first)}  # seen twice: the later one counts
-    return sorted(candidates, key=lambda each: place.get(each.pin_id, -1))
+    pin_ids = candidates.pin_ids
+    return candidates.take(sorted(range(len(candidates)), key=lambda row: place.get(pin_ids[row], -1)))
 
 
-def split_blocked(candidates: Sequence[Candidate], blocked: Set[str]) -> Split:
+def split_blocked(candidates: Candidates, blocked: Set[str]) -> Split:
     """(kept, removed) by the user's blocks and by content: of near-duplicates the first one stays."""
     groups: set[str] = set()
 
-    def is_kept(each: Candidate) -> bool:
-        if each.pin_id in blocked or each.content_group in groups:
+    def is_kept(pin_id: str, group: str) -> bool:
+        if pin_id in blocked or group in groups:
             return False
-        if each.content_group:
-            groups.add(each.content_group)
+        if group:
+            groups.add(group)
         return True
 
-    return _split(candidates, is_kept)
+    pins = zip(candidates.pin_ids, candidates.content_groups, strict=True)
+    return _split(candidates, [is_kept(pin_id, group) for pin_id, group in pins])
 
 
-def _split(candidates: Sequence[Candidate], is_kept: Callable[[Candidate], bool]) -> Split:
-    kept: list[Candidate] = []
-    removed: list[Candidate] = []
-    for each in candidates:
-        (kept if is_kept(each) else removed).append(each)
-    return kept, removed
+def _split(candidates: Candidates, is_kept: Sequence[bool]) -> Split:
+    if all(is_kept):
+        return candidates, candidates[:0]
+    kept = [row for row, is_one in enumerate(is_kept) if is_one]
+    removed = [row for row, is_one in enumerate(is_kept) if not is_one]
+    return candidates.take(kept), candidates.take(removed)

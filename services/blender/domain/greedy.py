@@ -83,7 +83,8 @@ class _Filling:
         """Of all that could win this slot."""
         looked_at = max(self._num_running, self._first_free + 1)
         self._look(0, looked_at)
-        least = self._utility_N[:looked_at].max() - self._reach
+        utility = self._utility_N[:looked_at]
+        least = utility[utility.argmax()] - self._reach
         self._num_running = max(looked_at, int(self._rising_N.searchsorted(-least, side="right")))
         self._look(looked_at, self._num_running)
         return self._utility_N[: self._num_running]
@@ -101,8 +102,15 @@ class _Filling:
 
     def _first_best(self, utility: Floats) -> int:
         """The best; of equal ones the first one in the rows."""
-        best = np.flatnonzero(utility >= utility.max() - TIE)
-        return int(best[0] if len(best) == 1 else best[self._pool.index_N[best].argmin()])
+        first = int(utility.argmax())
+        best = utility[first]
+        utility[first] = -np.inf
+        has_equals = utility[utility.argmax()] >= best - TIE  # argmax costs a third of max
+        utility[first] = best
+        if not has_equals:
+            return first
+        equals = np.flatnonzero(utility >= best - TIE)
+        return int(equals[self._pool.index_N[equals].argmin()])
 
 
 def _diversity(pool: Pool) -> Diversity:

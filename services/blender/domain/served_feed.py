@@ -1,9 +1,10 @@
 """The record of one answered request: every candidate that entered, and what became of it."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from services.blender.domain.candidate import Candidate, Degradation, InfluencingEvent
+from services.blender.domain.candidates import Candidates, no_candidates
 
 NOT_SERVED = -1
 
@@ -21,6 +22,21 @@ class Outcome:
     reason_code: str = ""
 
 
+@dataclass(frozen=True)
+class LeftOut:
+    """Candidates that were not served, and for each the stage that left it out."""
+
+    candidates: Candidates = field(default_factory=no_candidates)
+    removed_by: Sequence[str] = ()
+
+    def __iter__(self) -> Iterator[Outcome]:
+        return map(_left_out, self.candidates, self.removed_by)
+
+
+def _left_out(candidate: Candidate, removed_by: str) -> Outcome:
+    return Outcome(candidate, removed_by=removed_by)
+
+
 @dataclass(frozen=True, slots=True)
 class StageCount:
     """How many candidates came and left one stage."""
@@ -35,13 +51,13 @@ class StageCount:
 
 @dataclass(frozen=True)
 class ServedFeed:
-    """`outcomes` hold the served ones first, by position."""
+    """Every candidate that entered is in `served`, by position, or in `left_out`."""
 
     request_id: str
     user_id: str
     surface: str
     served_time_ms: int
-    outcomes: Sequence[Outcome]
+    served: Sequence[Outcome]
     stages: Sequence[StageCount]
     versions: Mapping[str, str]
     degradations: Sequence[Degradation]
@@ -55,3 +71,9 @@ class ServedFeed:
     influencing_events: Sequence[InfluencingEvent] = ()
     seen: Sequence[int] = ()  # fingerprints of pins that retrieval was told to leave out
     blocked: Sequence[int] = ()
+    left_out: LeftOut = field(default_factory=LeftOut)
+
+    @property
+    def outcomes(self) -> Sequence[Outcome]:
+        """Of all candidates, one by one, the served ones first; slow."""
+        return [*self.served, *self.left_out]

@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from services.blender.domain.candidate import Candidate, InfluencingEvent
+from services.blender.domain.candidate import InfluencingEvent
+from services.blender.domain.candidates import Candidates
 from services.blender.domain.pin_features import PinFeatures
 
 
@@ -11,7 +12,7 @@ from services.blender.domain.pin_features import PinFeatures
 class Session:
     """The ranked pins that were not shown yet (best first), the features of those and of the tail, and the versions."""
 
-    pool: Sequence[Candidate]
+    pool: Candidates
     features: PinFeatures
     versions: dict[str, str]
     sequence_version: int

@@ -1,15 +1,18 @@
 """The served feed between its protobuf and the domain."""
 
+from collections.abc import Sequence
 from dataclasses import asdict
 
 from google.protobuf.message import DecodeError
 
-from chassis.errors import Corrupt
+from chassis.errors import Corrupt, Invalid
 from protos.blender.v1 import blender_pb2 as pb
 from protos.common.v1 import common_pb2 as common
 from protos.ranker.v1 import ranker_pb2 as ranker
 from services.blender.domain.candidate import Candidate
-from services.blender.domain.served_feed import Outcome, ServedFeed, StageCount
+from services.blender.domain.candidates import Candidates
+from services.blender.domain.served_feed import LeftOut, Outcome, ServedFeed, StageCount
+from services.blender.outbound import kafka_left_out_columns
 from services.blender.outbound.grpc_messages import degradations_of, events_of
 
 
@@ -20,7 +23,8 @@ def encode(feed: ServedFeed) -> bytes:
         user_id=feed.user_id,
         surface=feed.surface,
         served_time_ms=feed.served_time_ms,
-        candidates=[_candidate_message(each) for each in feed.outcomes],
+        candidates=[_candidate_message(each) for each in feed.served],
+        left_out=kafka_left_out_columns.encode(feed.left_out),
         stages=[pb.StageReport(**asdict(each)) for each in feed.stages],
         versions=common.Versions(by_artifact=feed.versions),
         degradations=[common.Degradation(**asdict(each)) for each in feed.degradations],
@@ -42,12 +46,14 @@ def decode(value: bytes) -> ServedFeed:
         message = pb.ServedFeed.FromString(value)
     except DecodeError as error:
         raise Corrupt(f"{len(value)} bytes are no ServedFeed: {error}") from error
+    outcomes = [_outcome(each) for each in message.candidates]
     return ServedFeed(
         request_id=message.request_id,
         user_id=message.user_id,
         surface=message.surface,
         served_time_ms=message.served_time_ms,
-        outcomes=[_outcome(each) for each in message.candidates],
+        served=[each for each in outcomes if not each.removed_by],
+        left_out=_left_out(message, [each for each in outcomes if each.removed_by]),
         stages=[
             StageCount(each.stage, each.num_in, each.num_kept, each.num_removed, each.duration_ms, each.fallback)
             for each in message.stages
@@ -64,6 +70,17 @@ def decode(value: bytes) -> ServedFeed:
         seen=list(message.seen_fingerprints),
         blocked=list(message.blocked_fingerprints),
     )
+
+
+def _left_out(message: pb.ServedFeed, outcomes: Sequence[Outcome]) -> LeftOut:
+    """Before there were columns they came as the served ones do. Raises: Corrupt when columns do not fit."""
+    if outcomes:
+        candidates = Candidates.of(each.candidate for each in outcomes)
+        return LeftOut(candidates, [each.removed_by for each in outcomes])
+    try:
+        return kafka_left_out_columns.decode(message.left_out)
+    except (Invalid, IndexError) as error:
+        raise Corrupt(f"feed {message.request_id[:100]!r} has columns that do not fit: {error}") from error
 
 
 def _candidate_message(outcome: Outcome) -> pb.ServedCandidate:

@@ -3,7 +3,6 @@
 import json
 import math
 import struct
-from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -12,12 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chassis.errors import Corrupt
-from services.blender.domain.candidate import Candidate, InfluencingEvent
+from services.blender.domain.candidate import InfluencingEvent
+from services.blender.domain.candidates import Candidates
 from services.blender.domain.pin_features import PinFeatures
 from services.blender.domain.session import Session
 
 FORMAT = 1
 LEVEL = 1  # zstd: the fastest; half floats hardly compress, texts do at any level
+MAX_PLACE = 2**31
 _HEAD = struct.Struct("<I")  # bytes of JSON
 
 Numbers = NDArray[np.float64]
@@ -25,10 +26,9 @@ Numbers = NDArray[np.float64]
 
 def encode(session: Session) -> bytes:
     """Vectors lose precision (half floats: 3 digits), nothing else does."""
-    heads = sorted({head for each in session.pool for head in each.score_by_head})
     features = session.features
-    text = json.dumps(_texts(session, heads), separators=(",", ":")).encode()
-    numbers = _numbers(session.pool, heads).tobytes() + features.quality_R.astype("<f8").tobytes()
+    text = json.dumps(_texts(session), separators=(",", ":")).encode()
+    numbers = _numbers(session.pool).tobytes() + features.quality_R.astype("<f8").tobytes()
     flags = features.is_labelled_R.astype("?").tobytes()
     raw = _HEAD.pack(len(text)) + text + numbers + flags + features.vectors_RD.astype("<f2").tobytes()
     return bytes(cramjam.zstd.compress(raw, LEVEL))
@@ -47,18 +47,18 @@ def decode(packed: bytes) -> Session:
         raise Corrupt(f"{len(packed)} bytes are no session: {error!r}") from error
 
 
-def _texts(session: Session, heads: Sequence[str]) -> dict[str, Any]:
+def _texts(session: Session) -> dict[str, Any]:
     pool, features = session.pool, session.features
     return {
         "format": FORMAT,
         "versions": session.versions,
         "sequence_version": session.sequence_version,
         "events": [asdict(each) for each in session.influencing_events],
-        "heads": heads,
+        "heads": list(pool.heads),
         "pool": {
-            "pin_ids": [each.pin_id for each in pool],
-            "generators": [each.generator for each in pool],
-            "content_groups": [each.content_group for each in pool],
+            "pin_ids": pool.pin_ids,
+            "generators": pool.generators,
+            "content_groups": pool.content_groups,
         },
         "features": {
             "pin_ids": list(features.pin_ids),
@@ -72,19 +72,10 @@ def _texts(session: Session, heads: Sequence[str]) -> dict[str, Any]:
     }
 
 
-def _numbers(pool: Sequence[Candidate], heads: Sequence[str]) -> Numbers:
+def _numbers(pool: Candidates) -> Numbers:
     """`[N, 4 + heads]`; a head that a pin lacks is NaN."""
-    rows = [
-        (
-            each.retrieval_score,
-            each.retrieval_rank,
-            each.score,
-            each.rank_by_score,
-            *(each.score_by_head.get(head, math.nan) for head in heads),
-        )
-        for each in pool
-    ]
-    return np.array(rows, dtype="<f8").reshape(len(pool), 4 + len(heads))
+    columns = (pool.retrieval_score_N, pool.retrieval_rank_N, pool.score_N, pool.rank_by_score_N)
+    return np.column_stack([*columns, pool.score_by_head_NH]).astype("<f8", copy=False)
 
 
 class _Arrays:
@@ -101,16 +92,25 @@ class _Arrays:
 
 def _session(content: dict[str, Any], arrays: _Arrays) -> Session:
     pool, columns, heads = content["pool"], content["features"], content["heads"]
-    numbers = arrays.take("<f8", len(pool["pin_ids"]), 4 + len(heads)).tolist()
+    num = len(pool["pin_ids"])
+    numbers = arrays.take("<f8", num, 4 + len(heads))
     num_rows = len(columns["pin_ids"])
     quality, is_labelled = arrays.take("<f8", num_rows), arrays.take("?", num_rows)
     vectors = arrays.take("<f2", num_rows, columns["num_dimensions"]).astype(np.float32)
-    texts = zip(pool["pin_ids"], pool["generators"], pool["content_groups"], numbers, strict=True)
     return Session(
-        pool=[
-            Candidate(pin_id, generator, row[0], int(row[1]), {}, group, row[2], _heads(heads, row[4:]), int(row[3]))
-            for pin_id, generator, group, row in texts
-        ],
+        pool=Candidates(
+            pool["pin_ids"],
+            pool["generators"],
+            pool["content_groups"],
+            numbers[:, 0],
+            _whole(numbers[:, 1]),
+            (),  # counted on the page that retrieved them
+            np.zeros((num, 0)),
+            numbers[:, 2],
+            _whole(numbers[:, 3]),
+            heads,
+            numbers[:, 4:],
+        ),
         features=PinFeatures(
             columns["pin_ids"],
             vectors,
@@ -128,5 +128,8 @@ def _session(content: dict[str, Any], arrays: _Arrays) -> Session:
     )
 
 
-def _heads(heads: Sequence[str], values: Sequence[float]) -> dict[str, float]:
-    return {head: value for head, value in zip(heads, values, strict=True) if not math.isnan(value)}
+def _whole(numbers_N: Numbers) -> NDArray[np.int64]:
+    """Raises: ValueError for one that is no place in a list."""
+    if not (np.abs(numbers_N) < MAX_PLACE).all():  # neither is NaN
+        raise ValueError("a rank is no number of a place")
+    return numbers_N.astype(np.int64)

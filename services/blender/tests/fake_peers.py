@@ -10,11 +10,13 @@ import grpc
 import numpy as np
 import pyarrow as pa
 
+from protos.candidate_columns import CandidateColumns, encode_columns
 from protos.cg.v1 import cg_pb2, cg_pb2_grpc
 from protos.common.v1 import common_pb2 as common
 from protos.indexer.v1 import indexer_pb2, indexer_pb2_grpc
 from protos.ranker.v1 import ranker_pb2, ranker_pb2_grpc
 from protos.tables import batch_to_table
+from protos.tensors import numpy_to_tensor
 
 TOPICS = ("gardens", "kitchens", "bikes", "maps")
 DIMENSIONS = 16
@@ -31,6 +33,7 @@ class World:
     events: list[ranker_pb2.InfluencingEvent] = field(default_factory=list)
     generator: str = "contextual"
     bad_scores: dict[str, float] = field(default_factory=dict)
+    speaks_columns: bool = True  # False is a peer of the version before
 
     @property
     def pin_ids(self) -> list[str]:
@@ -81,6 +84,8 @@ class FakeCg(cg_pb2_grpc.RetrievalServiceServicer):
         world, excluded = self._world, set(request.exclude_pin_ids)
         pins = [] if self._peer.mood == "empty" else [pin for pin in world.pin_ids if pin not in excluded]
         generator = "popular" if list(request.generators) == ["popular"] else world.generator
+        if request.wants_columns and world.speaks_columns:
+            return self._columns(pins[: request.num_candidates], generator)
         return cg_pb2.RetrieveResponse(
             candidates=[
                 cg_pb2.Candidate(
@@ -96,6 +101,20 @@ class FakeCg(cg_pb2_grpc.RetrievalServiceServicer):
             versions=common.Versions(by_artifact={"model:two_tower": "t-1"}),
         )
 
+    def _columns(self, pins: Sequence[str], generator: str) -> cg_pb2.RetrieveResponse:
+        names, num = list(dict.fromkeys([generator, "popular"])), len(pins)
+        columns = CandidateColumns(
+            pins,
+            names,
+            np.zeros(num, dtype=np.int32),
+            1.0 / np.arange(1, num + 1),
+            np.arange(num, dtype=np.int32),
+            np.ones((num, len(names))),
+            [self._world.content_groups.get(pin, "") for pin in pins],
+        )
+        versions = common.Versions(by_artifact={"model:two_tower": "t-1"})
+        return cg_pb2.RetrieveResponse(columns=encode_columns(columns), versions=versions)
+
 
 class FakeRanker(ranker_pb2_grpc.RankingServiceServicer):
     def __init__(self, peer: Peer, world: World) -> None:
@@ -105,6 +124,8 @@ class FakeRanker(ranker_pb2_grpc.RankingServiceServicer):
         await self._peer.meet(request, context)
         pins = [] if self._peer.mood == "empty" else [each.pin_id for each in request.candidates]
         pins.sort(key=lambda pin: -score_of(pin))
+        if request.HasField("columns") and self._world.speaks_columns:
+            return self._columns([] if self._peer.mood == "empty" else list(request.columns.pin_ids))
         return ranker_pb2.RankResponse(
             pins=[
                 ranker_pb2.RankedPin(
@@ -114,6 +135,21 @@ class FakeRanker(ranker_pb2_grpc.RankingServiceServicer):
                 )
                 for pin in pins
             ],
+            versions=common.Versions(by_artifact={"model:ranker": "r-1"}),
+            sequence_version=7,
+            influencing_events=self._world.events,
+        )
+
+    def _columns(self, pins: Sequence[str]) -> ranker_pb2.RankResponse:
+        rows = sorted(range(len(pins)), key=lambda row: -score_of(pins[row]))
+        scores = [self._world.bad_scores.get(pins[row], score_of(pins[row])) for row in rows]
+        return ranker_pb2.RankResponse(
+            columns=ranker_pb2.RankedColumns(
+                candidate=numpy_to_tensor(np.array(rows, dtype=np.int32)),
+                score=numpy_to_tensor(np.array(scores, dtype=np.float64)),
+                heads=["click", "save"],
+                score_by_head=numpy_to_tensor(np.tile([0.1, 0.05], (len(rows), 1))),
+            ),
             versions=common.Versions(by_artifact={"model:ranker": "r-1"}),
             sequence_version=7,
             influencing_events=self._world.events,

@@ -1,12 +1,15 @@
 """Why a feed looks as it does."""
 
+from pathlib import Path
+
 import pytest
 
 from chassis.errors import Invalid, NotFound
 from chassis.testing import eventually
 from protos.blender.v1 import blender_pb2 as pb
 from protos.ranker.v1 import ranker_pb2
-from services.blender.tests.running_blender import RunningBlender
+from services.blender.outbound import kafka_served_feed_messages
+from services.blender.tests.running_blender import RunningBlender, running_blender
 
 
 async def explained(blender: RunningBlender, request_id: str, *why_not: str) -> pb.ExplainFeedResponse:
@@ -59,13 +62,14 @@ async def test_survival_follows_each_generators_candidates(blender: RunningBlend
     world.num_pins, world.seen, world.blocked = 100, ["pin-1"], ["pin-5"]
     feed = await blender.feed(page_size=10)
     explanation = await explained(blender, feed.request_id)
-    outcomes = next(each for each in await blender.served(1) if each.request_id == feed.request_id).candidates
+    record = next(each for each in await blender.served(1) if each.request_id == feed.request_id)
+    outcomes = kafka_served_feed_messages.decode(record.SerializeToString()).outcomes
     assert sum(each.num_candidates for each in explanation.survival) == len(outcomes)
     for each in explanation.survival:
-        mine = [one for one in outcomes if one.generator == each.generator]
+        mine = [one for one in outcomes if one.candidate.generator == each.generator]
         assert each.num_not_dropped == sum(not one.removed_by.startswith("drop_") for one in mine)
-        assert each.num_ranked == sum(one.rank_by_score >= 0 for one in mine)
-        assert each.num_top_ranked == sum(0 <= one.rank_by_score < 10 for one in mine)
+        assert each.num_ranked == sum(one.candidate.rank_by_score >= 0 for one in mine)
+        assert each.num_top_ranked == sum(0 <= one.candidate.rank_by_score < 10 for one in mine)
         assert each.num_served == sum(item.generator == each.generator for item in feed.items)
     assert sum(each.num_served for each in explanation.survival) == 10
     sizes = [each.num_candidates for each in explanation.survival]
@@ -104,3 +108,11 @@ async def test_what_is_no_request_id_is_invalid(blender: RunningBlender, request
 async def test_too_many_questions_are_refused(blender: RunningBlender) -> None:
     with pytest.raises(Invalid):
         await blender.explain("0" * 32, *(f"pin-{n}" for n in range(101)))
+
+
+async def test_feeds_that_are_not_kept_cannot_be_explained_and_are_logged_all_the_same(tmp_path: Path) -> None:
+    async with running_blender(tmp_path, explain_enabled=False) as blender:
+        feed = await blender.feed()
+        await blender.served(1)
+        with pytest.raises(NotFound):
+            await blender.explain(feed.request_id)

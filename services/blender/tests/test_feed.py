@@ -5,6 +5,7 @@ from collections import Counter
 import pytest
 
 from protos.ranker.v1 import ranker_pb2
+from services.blender.outbound import kafka_served_feed_messages
 from services.blender.tests.fake_peers import score_of
 from services.blender.tests.running_blender import RunningBlender, levels_of
 
@@ -50,6 +51,15 @@ async def test_pages_follow_each_other_without_repeats_until_all_pins_were_shown
     assert Counter(shown) == Counter(blender.peers.world.pin_ids)
     assert len(blender.peers.ranker.calls) == 1, "later pages are cut without ranking again"
     assert len(blender.peers.cg.calls) - num_refreshes(blender) == 1
+
+
+async def test_peers_of_the_version_before_give_the_same_feed(blender: RunningBlender) -> None:
+    now = await blender.feed(is_debug=True)
+    blender.peers.world.speaks_columns = False
+    before = await blender.feed(user_id="bob", is_debug=True)
+    await blender.feed(user_id="cid")
+    assert list(before.items) == list(now.items) and not before.degradations
+    assert [bool(call.candidates) for call in blender.peers.ranker.calls] == [False, False, True, True]
 
 
 def num_refreshes(blender: RunningBlender) -> int:
@@ -156,11 +166,11 @@ async def test_the_record_has_every_candidate_exactly_once(blender: RunningBlend
     assert record.request_id == response.request_id
     assert (record.user_id, record.surface, record.locale, record.page) == ("ann", "home", "en-GB", 0)
     assert record.sequence_version == 7
-    assert Counter(each.pin_id for each in record.candidates).most_common(1)[0][1] == 1
-    outcome = Counter(each.removed_by for each in record.candidates)
+    outcomes = kafka_served_feed_messages.decode(record.SerializeToString()).outcomes
+    assert Counter(each.candidate.pin_id for each in outcomes).most_common(1)[0][1] == 1
+    outcome = Counter(each.removed_by for each in outcomes)
     assert outcome == {"": 25, "cut_page": 93, "drop_blocked": 1}  # the blocked one is left out by retrieval already
-    served = [each for each in record.candidates if each.position >= 0]
-    assert [each.pin_id for each in served] == pins_of(response)
+    assert [each.pin_id for each in record.candidates] == pins_of(response)
     stages = {each.stage: (each.num_in, each.num_kept) for each in record.stages}
     assert list(stages) == [
         "admit",

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
+import numpy as np
 import pytest
 
 from chassis.deadline import Deadline
@@ -30,12 +31,14 @@ from services.blender.app.popular_memory import PopularMemory
 from services.blender.app.served_memory import ServedMemory
 from services.blender.app.slate_loop import SlateLoop
 from services.blender.domain.candidate import Candidate
+from services.blender.domain.candidates import Candidates
 from services.blender.domain.feed_request import FeedRequest
 from services.blender.domain.pin_features import PinFeatures
+from services.blender.domain.scores import Scores
 from services.blender.domain.served_feed import ServedFeed
 from services.blender.domain.session import Session
 from services.blender.outbound.grpc_indexer import features_of
-from services.blender.ports import Ranking, Retrieved, Score, User
+from services.blender.ports import Ranking, Retrieved, User
 from services.blender.tests.fake_peers import pin_rows
 
 T = TypeVar("T")
@@ -60,6 +63,11 @@ def _quiet() -> Iterator[None]:
     logging.disable(logging.CRITICAL)
     yield
     logging.disable(logging.NOTSET)
+
+
+def scores_of(pin_ids: Sequence[str], value: float) -> Scores:
+    """The same for all."""
+    return Scores(pin_ids, np.full(len(pin_ids), value), ("save",), np.full((len(pin_ids), 1), value))
 
 
 class World:
@@ -103,7 +111,9 @@ class World:
         if self.moods.get("cg") == "nonsense":
             pins = pins * 2
         found = [Candidate(pin, "popular", 1.0 / (1 + n), n, {"popular": 1.0}) for n, pin in enumerate(pins)]
-        return await self.meet("cg", lambda: Retrieved(found[:num_candidates], {}), Retrieved([], {}))
+        return await self.meet(
+            "cg", lambda: Retrieved(Candidates.of(found[:num_candidates]), {}), Retrieved(Candidates.of([]), {})
+        )
 
     async def popular(self, surface: str, locale: str, num_candidates: int) -> Sequence[Candidate]:
         raise AssertionError("nobody refreshes here")
@@ -116,8 +126,8 @@ class World:
         versions: Mapping[str, str],
     ) -> Ranking:
         value = math.nan if self.moods.get("ranker") == "nonsense" else 0.5
-        scores = {each.pin_id: Score(value, {"save": value}) for each in candidates}
-        return await self.meet("ranker", lambda: Ranking(scores, {}), Ranking({}, {}))
+        scores = scores_of([each.pin_id for each in candidates], value)
+        return await self.meet("ranker", lambda: Ranking(scores, {}), Ranking(scores_of([], 0.0), {}))
 
     async def load(self, session_id: str, page: int) -> Session:
         return await self.meet("sessions", lambda: self._sessions[session_id, page], None)  # type: ignore[arg-type]
@@ -294,7 +304,7 @@ def credulous(world: World, definitions: Definitions) -> GetFeed:
 
     async def call(request: FeedRequest, cursor: Any, deadline: Deadline) -> FeedPage:
         page = await get_feed(request, cursor, deadline)
-        items = [replace(each, candidate=each.candidate.ranked(math.nan, {}, 0)) for each in page.items]
+        items = [replace(each, candidate=replace(each.candidate, score=math.nan)) for each in page.items]
         return replace(page, items=items)
 
     return call  # type: ignore[return-value]

@@ -6,6 +6,7 @@ import pytest
 from sequences.definitions.spacing_class import SpacingClass
 from sequences.definitions.surface import DiversitySignal
 from sequences.definitions.testing import repository_definitions
+from services.blender.domain.candidates import no_candidates
 from services.blender.domain.page_slate import page_slate
 from services.blender.domain.pin_features import PinFeatures, PinRow, from_rows
 from services.blender.domain.session import Session
@@ -66,5 +67,5 @@ def test_pins_with_near_codes_are_kept_apart() -> None:
 
 def test_codes_outlive_a_session() -> None:
     known = features(a=(1, 2))
-    session = Session(pool=[], features=known, versions={}, sequence_version=1, influencing_events=[])
+    session = Session(pool=no_candidates(), features=known, versions={}, sequence_version=1, influencing_events=[])
     assert [list(each) for each in decode(encode(session)).features.semantic_ids] == [[1, 2], [], [], []]

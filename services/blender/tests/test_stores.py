@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +13,10 @@ from hypothesis import strategies as st
 from chassis.deadline import Deadline
 from chassis.errors import Corrupt, DeadlineExceeded, NotFound, Unavailable
 from chassis.redis.client import RedisClient
+from protos.blender.v1 import blender_pb2 as pb
 from services.blender.domain.candidate import Candidate, Degradation, InfluencingEvent
-from services.blender.domain.served_feed import Outcome, ServedFeed, StageCount
+from services.blender.domain.candidates import Candidates
+from services.blender.domain.served_feed import LeftOut, Outcome, ServedFeed, StageCount
 from services.blender.domain.session import Session
 from services.blender.outbound import kafka_served_feed_messages, redis_session_bytes
 from services.blender.outbound.grpc_indexer import features_of
@@ -26,16 +29,17 @@ from services.blender.tests.in_memory_stores import InMemoryExplanations, InMemo
 from services.blender.tests.running_blender import levels_of, running_blender
 from services.blender.tests.valkey import Valkey, running_valkey
 
+NONE_LEFT_OUT = LeftOut()
 EVENT = InfluencingEvent("e", "save", "pin-1", 5, "00-x")
 
 
 def session(num: int = 5) -> Session:
     pins = [f"pin-{n}" for n in range(num)]
     return Session(
-        pool=[
+        pool=Candidates.of(
             Candidate(pin, "fresh", 0.5, n, {}, "группа", 0.1 * n, {"save": 0.25} if n else {}, n + 25)
             for n, pin in enumerate(pins)
-        ],
+        ),
         features=features_of(pin_rows(pins)),
         versions={"model:ranker": "r-1"},
         sequence_version=2**63,
@@ -50,7 +54,8 @@ def feed() -> ServedFeed:
         user_id="ann",
         surface="home",
         served_time_ms=7,
-        outcomes=[Outcome(candidate, 0, "", 0.5, 0.25, "ads", "fresh"), Outcome(candidate, removed_by="drop_seen")],
+        served=[Outcome(candidate, 0, "", 0.5, 0.25, "ads", "fresh")],
+        left_out=LeftOut(Candidates.of([candidate, replace(candidate, score_by_head={})]), ["cut_page", "drop_seen"]),
         stages=[StageCount("rank", 3, 2, 1, 0.5, "retrieval_order")],
         versions={"a": "b"},
         degradations=[Degradation("ranker", "unavailable", "retrieval_order")],
@@ -129,9 +134,41 @@ async def test_each_page_has_its_own_pool(sessions: SessionStore) -> None:
 
 async def test_a_served_feed_comes_back_as_it_was(explanations: Explanations) -> None:
     await explanations.save(feed(), kafka_served_feed_messages.encode(feed()))
-    assert await explanations.load("0" * 32) == feed()
+    found = await explanations.load("0" * 32)
+    assert list(found.outcomes) == list(feed().outcomes)
+    assert replace(found, left_out=NONE_LEFT_OUT) == replace(feed(), left_out=NONE_LEFT_OUT)
     with pytest.raises(NotFound):
         await explanations.load("1" * 32)
+
+
+def test_a_feed_of_before_there_were_columns_is_read() -> None:
+    message = pb.ServedFeed.FromString(kafka_served_feed_messages.encode(feed()))
+    message.ClearField("left_out")
+    message.candidates.add(
+        pin_id="pin-2",
+        position=-1,
+        generator="fresh",
+        rank_by_score=4,
+        removed_by="cut_page",
+        score_by_head={"hide": 0.5},
+    )
+    found = kafka_served_feed_messages.decode(message.SerializeToString())
+    assert [(each.candidate.pin_id, each.removed_by) for each in found.outcomes] == [
+        ("pin-1", ""),
+        ("pin-2", "cut_page"),
+    ]
+    assert found.outcomes[1].candidate.score_by_head == {"hide": 0.5}
+
+
+def test_columns_that_do_not_fit_are_corrupt() -> None:
+    message = pb.ServedFeed.FromString(kafka_served_feed_messages.encode(feed()))
+    message.left_out.pin_ids.append("one too many")
+    with pytest.raises(Corrupt, match="do not fit"):
+        kafka_served_feed_messages.decode(message.SerializeToString())
+    message.left_out.pin_ids.pop()
+    del message.left_out.stages[:]
+    with pytest.raises(Corrupt, match="do not fit"):
+        kafka_served_feed_messages.decode(message.SerializeToString())
 
 
 @pytest.mark.servers

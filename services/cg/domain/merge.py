@@ -2,62 +2,63 @@
 
 Cormack, Clarke and Büttcher 2009, "Reciprocal rank fusion"; we add a weight per list. Scores of different generators
 are not comparable, their ranks are.
+Shapes: P places in all lists, R different rows, N merged candidates, G generators.
 """
 
 from collections.abc import Mapping
 
+import numpy as np
+
+from modeling.arrays import Bools, Ints
+from services.cg.domain.candidates import Candidates, no_candidates
 from services.cg.domain.pin_index import PinSnapshot
-from services.cg.domain.retrieval import Candidate, Generated
+from services.cg.domain.retrieval import Generated
 
 RANK_OFFSET = 60.0  # the paper's constant: how slowly the gain falls with rank
+NOT_RETURNED = np.iinfo(np.int64).max
 
 
 def merge(
     generated: Mapping[str, Generated], weights: Mapping[str, float], snapshot: PinSnapshot, num_candidates: int
-) -> tuple[Candidate, ...]:
+) -> Candidates:
     """At most `num_candidates`, best first; of a content group only the best pin. Equal gains keep the lists' order."""
-    gain_by_row: dict[int, float] = {}
-    for name, result in generated.items():
-        weight = weights.get(name, 1.0)
-        for rank, row in enumerate(result.row_K.tolist(), start=int(RANK_OFFSET)):
-            gain_by_row[row] = gain_by_row.get(row, 0.0) + weight / rank
-    best_first = sorted(gain_by_row, key=gain_by_row.__getitem__, reverse=True)
-    rows = _unique_groups(best_first, snapshot, num_candidates)
-    places = _places(generated, set(rows))
-    return tuple(_candidate(row, places[row], snapshot) for row in rows)
+    lists = list(generated.values())
+    row_P = np.concatenate([each.row_K for each in lists]) if lists else np.zeros(0, dtype=np.int64)
+    if not len(row_P):
+        return no_candidates()
+    rank_P = np.concatenate([np.arange(len(each.row_K)) for each in lists])
+    generator_P = np.repeat(np.arange(len(lists)), [len(each.row_K) for each in lists])
+    weight_G = np.array([weights.get(name, 1.0) for name in generated])
+    row_R, first_R, place_P = np.unique(row_P, return_index=True, return_inverse=True)
+    gain_R = np.bincount(place_P, weight_G[generator_P] / (rank_P + RANK_OFFSET))
+    best_first = np.lexsort((first_R, -gain_R))
+    kept_N = best_first[_is_first_of_group(row_R[best_first], snapshot)][:num_candidates]
 
-
-def _unique_groups(rows: list[int], snapshot: PinSnapshot, num_candidates: int) -> list[int]:
-    """The first row of each content group, and all rows without one."""
-    groups = snapshot.columns.group_N[rows].tolist() if rows else []
-    seen_groups: set[int] = set()
-    kept: list[int] = []
-    for row, group in zip(rows, groups, strict=True):
-        if group and group in seen_groups:
-            continue
-        seen_groups.add(group)
-        kept.append(row)
-        if len(kept) == num_candidates:
-            break
-    return kept
-
-
-def _places(generated: Mapping[str, Generated], rows: set[int]) -> dict[int, list[tuple[int, str, float]]]:
-    """Rank, generator and score wherever each row was returned."""
-    places: dict[int, list[tuple[int, str, float]]] = {row: [] for row in rows}
-    for name, result in generated.items():
-        for rank, (row, score) in enumerate(zip(result.row_K.tolist(), result.score_K.tolist(), strict=True)):
-            if row in rows:
-                places[row].append((rank, name, score))
-    return places
-
-
-def _candidate(row: int, places: list[tuple[int, str, float]], snapshot: PinSnapshot) -> Candidate:
-    rank, name, score = min(places, key=_rank)
-    return Candidate(
-        snapshot.pin_ids[row], name, score, rank, {each: value for _, each, value in places}, snapshot.group_name(row)
+    slot_R = np.full(len(row_R), -1)
+    slot_R[kept_N] = np.arange(len(kept_N))
+    is_kept_P = slot_R[place_P] >= 0
+    at = slot_R[place_P[is_kept_P]], generator_P[is_kept_P]
+    rank_NG = np.full((len(kept_N), len(lists)), NOT_RETURNED)
+    score_NG = np.full(rank_NG.shape, np.nan)
+    rank_NG[at] = rank_P[is_kept_P]
+    score_NG[at] = np.concatenate([each.score_K for each in lists])[is_kept_P]
+    best_N = rank_NG.argmin(axis=1)
+    every_N = np.arange(len(kept_N))
+    rows = row_R[kept_N].tolist()
+    return Candidates(
+        pin_ids=[snapshot.pin_ids[row] for row in rows],
+        generators=tuple(generated),
+        generator_N=best_N,
+        score_N=score_NG[every_N, best_N],
+        rank_N=rank_NG[every_N, best_N],
+        score_by_generator_NG=score_NG,
+        content_groups=[snapshot.group_name(row) for row in rows] if snapshot.columns.group_N[rows].any() else (),
     )
 
 
-def _rank(place: tuple[int, str, float]) -> int:
-    return place[0]
+def _is_first_of_group(row_R: Ints, snapshot: PinSnapshot) -> Bools:
+    """Whether no row before is of the same content group; rows without one all are."""
+    group_R = snapshot.columns.group_N[row_R]
+    is_first_R: Bools = group_R == 0
+    is_first_R[np.unique(group_R, return_index=True)[1]] = True
+    return is_first_R

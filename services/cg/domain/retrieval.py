@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from modeling.arrays import Bools, Floats, Ints
+from services.cg.domain.candidates import Candidates
 from services.cg.domain.pin_index import PinSnapshot
 
 
@@ -74,18 +75,6 @@ class Generated:
 
 
 @dataclass(frozen=True)
-class Candidate:
-    """One merged candidate; `rank` is its 0-based rank in the generator that ranked it best."""
-
-    pin_id: str
-    generator: str
-    score: float
-    rank: int
-    score_by_generator: Mapping[str, float]
-    content_group: str = ""
-
-
-@dataclass(frozen=True)
 class GeneratorReport:
     """What one generator did."""
 
@@ -100,7 +89,7 @@ class GeneratorReport:
 class Retrieved:
     """The answer of a retrieval."""
 
-    candidates: tuple[Candidate, ...]
+    candidates: Candidates
     reports: tuple[GeneratorReport, ...] = ()
     degradations: tuple[Degradation, ...] = ()
     versions: Mapping[str, str] = field(default_factory=dict)

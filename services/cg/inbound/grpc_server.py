@@ -2,12 +2,17 @@
 
 from typing import Any
 
+import numpy as np
+
 from chassis.deadline import current_deadline
+from protos.candidate_columns import CandidateColumns, encode_columns
 from protos.cg.v1 import cg_pb2 as pb
 from protos.cg.v1.cg_pb2_grpc import RetrievalServiceServicer
+from protos.common.v1 import common_pb2 as common
 from protos.common.v1.common_pb2 import Degradation, Versions
 from services.cg.app.retrieve import RetrievalAsk, Retrieve
-from services.cg.domain.retrieval import Candidate, GeneratorReport, Retrieved
+from services.cg.domain.candidates import Candidate, Candidates
+from services.cg.domain.retrieval import GeneratorReport, Retrieved
 
 
 class RetrievalServer(RetrievalServiceServicer):
@@ -30,18 +35,37 @@ class RetrievalServer(RetrievalServiceServicer):
             min_price_micros=request.min_price_micros,
             max_price_micros=request.max_price_micros,
         )
-        return _response(await self._retrieve(ask, current_deadline(self._timeout_s)))
+        retrieved = await self._retrieve(ask, current_deadline(self._timeout_s))
+        response = _response(retrieved)
+        if request.wants_columns:
+            response.columns.CopyFrom(_columns(retrieved.candidates))
+        else:
+            response.candidates.extend(map(_candidate, retrieved.candidates))
+        return response
 
 
 def _response(retrieved: Retrieved) -> pb.RetrieveResponse:
     return pb.RetrieveResponse(
-        candidates=[_candidate(candidate) for candidate in retrieved.candidates],
         generators=[_report(report) for report in retrieved.reports],
         degradations=[
             Degradation(component=item.component, reason=item.reason, level=item.level)
             for item in retrieved.degradations
         ],
         versions=Versions(by_artifact=dict(retrieved.versions)),
+    )
+
+
+def _columns(candidates: Candidates) -> common.CandidateColumns:
+    return encode_columns(
+        CandidateColumns(
+            candidates.pin_ids,
+            candidates.generators,
+            candidates.generator_N.astype(np.int32),
+            candidates.score_N,
+            candidates.rank_N.astype(np.int32),
+            candidates.score_by_generator_NG,
+            candidates.content_groups,
+        )
     )
 
 

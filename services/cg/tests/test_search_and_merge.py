@@ -4,6 +4,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from services.cg.domain.candidates import Candidate
 from services.cg.domain.merge import RANK_OFFSET, merge
 from services.cg.domain.pin import IndexedPin
 from services.cg.domain.pin_compaction import Compaction
@@ -61,6 +62,37 @@ def test_merge_is_unique_by_pin_and_group_and_ordered_by_fused_rank(lists: list[
     assert len({candidate.pin_id for candidate in merged}) == len(merged)
     assert len({candidate.content_group for candidate in merged}) == len(merged)
     assert sorted(gains.values(), reverse=True) == list(gains.values())
+
+
+@settings(max_examples=100)
+@given(st.lists(st.permutations(range(12)), max_size=4), st.integers(1, 15), st.integers(0, 9))
+def test_merge_is_what_maps_and_loops_would_make_of_it(lists: list[list[int]], count: int, seed: int) -> None:
+    index, random = PinIndex(), np.random.default_rng(seed)
+    for number in range(12):
+        index.upsert(pin(number, content_group=["", "", "twins", "thirds"][number % 4]))
+    snapshot = index.snapshot()
+    generated = {
+        f"g{place}": Generated(np.asarray(rows[: 3 + place]), random.normal(size=3 + place).astype(np.float32))
+        for place, rows in enumerate(lists)
+    }
+    weights = {name: float(random.integers(1, 3)) for name in generated}
+    gains: dict[int, float] = {}
+    places: dict[int, dict[str, tuple[int, float]]] = {}
+    for name, result in generated.items():
+        for rank, (row, score) in enumerate(zip(result.row_K.tolist(), result.score_K.tolist(), strict=True)):
+            gains[row] = gains.get(row, 0.0) + weights[name] / (RANK_OFFSET + rank)
+            places.setdefault(row, {})[name] = (rank, score)
+    expected, groups = list[Candidate](), set[str]()
+    for row in sorted(gains, key=lambda row: -gains[row]):
+        group = snapshot.group_name(row)
+        best = min(places[row], key=lambda name: places[row][name][0])
+        if group and group in groups:
+            continue
+        groups.add(group)
+        rank, score = places[row][best]
+        scores = {name: place[1] for name, place in places[row].items()}
+        expected.append(Candidate(snapshot.pin_ids[row], best, score, rank, scores, group))
+    assert list(merge(generated, weights, snapshot, count)) == expected[:count]
 
 
 def test_index_survives_compaction_with_the_same_pins() -> None:

@@ -5,8 +5,10 @@ from pathlib import Path
 
 import grpc
 import pytest
+from pytest import approx
 
 from chassis.testing import eventually
+from protos.candidate_columns import decode_columns
 from protos.cg.v1 import cg_pb2 as pb
 from services.cg.domain.retrieval import StoredVector
 from services.cg.offline.fit_generators import Fitted
@@ -51,6 +53,28 @@ async def test_before_any_model_popular_related_and_fresh_are_served(tmp_path: P
         assert _taste_share(related, 0) == 1.0
         fresh = await cg.retrieve(generators=["fresh"], num_candidates=3)
         assert _ids(fresh) == [pin_id(NUM_PINS - 1), pin_id(NUM_PINS - 2), pin_id(NUM_PINS - 3)]
+
+
+async def test_columns_say_what_candidates_say(tmp_path: Path) -> None:
+    async with running_cg(tmp_path) as cg:
+        wanted = {"generators": ["popular"], "num_candidates": NUM_PINS}
+        cg.publish(replace(pin(1), content_group="twins"))
+
+        async def has_twins() -> bool:
+            return any(each.content_group for each in (await cg.retrieve(**wanted)).candidates)
+
+        await eventually(has_twins)
+        rows = (await cg.retrieve(**wanted)).candidates
+        answer = await cg.retrieve(**wanted, wants_columns=True)
+        columns = decode_columns(answer.columns)
+    assert rows and not answer.candidates
+    assert [each.pin_id for each in rows] == columns.pin_ids
+    assert [each.generator for each in rows] == [columns.generators[at] for at in columns.generator_N]
+    assert [each.score for each in rows] == approx(columns.score_N.tolist(), rel=1e-4), "it falls as time goes by"
+    assert [each.rank for each in rows] == columns.rank_N.tolist()
+    assert [each.content_group for each in rows] == (columns.content_groups or [""] * len(rows))
+    (scores,) = columns.score_by_generator_NG.T.tolist()
+    assert [each.score_by_generator["popular"] for each in rows] == approx(scores, rel=1e-4)
 
 
 async def test_released_models_follow_the_taste_of_the_history(tmp_path: Path, fitted: Fitted) -> None:

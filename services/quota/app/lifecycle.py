@@ -28,7 +28,7 @@ class RuleLifecycle:
         self._authority, self._clock = authority, clock
 
     async def create(self, rule: Rule, expected_version: int, actor: str, why: str) -> RuleVersion:
-        """A draft of the next version of its key.
+        """A draft of the next version of its key. A new rule without an owner is owned by its author.
 
         Raises: Conflict when the newest version is not `expected_version`; Invalid; PermissionDenied.
         """
@@ -36,7 +36,8 @@ class RuleLifecycle:
         step = self._step("create", actor, why)
         newest = await self._ledger.read(rule.key)
         current = newest.version if newest else 0
-        self._authority.check(actor, newest.rule.owner if newest else rule.owner or actor)
+        owner = rule.owner if newest else rule.owner or actor
+        self._authority.check(actor, newest.rule.owner if newest else owner)
         if current != expected_version:
             state = f", {newest.state}" if newest else ""
             raise Conflict(
@@ -44,7 +45,7 @@ class RuleLifecycle:
                 field="expected_version",
                 reason="version_conflict",
             )
-        numbered = replace(rule, version=current + 1)
+        numbered = replace(rule, version=current + 1, owner=owner)
         draft = RuleVersion(numbered, RuleState.DRAFT, step.time_ms, actor, step.why, created_by=actor)
         await self._ledger.write([AuditRecord(step, None, draft)])
         return draft

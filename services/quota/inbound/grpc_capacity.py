@@ -6,6 +6,7 @@ from chassis.clock import Clock
 from protos.quota.v1 import quota_pb2 as pb
 from protos.quota.v1 import quota_pb2_grpc as rpc
 from services.quota.app.capacity import CapacityDispatcher, Line, Report
+from services.quota.inbound.actors import Actors
 
 UNKNOWN = -1.0
 
@@ -15,14 +16,14 @@ Context = Any
 class CapacityServicer(rpc.CapacityServiceServicer):
     """Reading asks the cluster, so it is as fresh and as slow as that."""
 
-    def __init__(self, dispatcher: CapacityDispatcher, clock: Clock) -> None:
-        self._dispatcher, self._clock = dispatcher, clock
+    def __init__(self, dispatcher: CapacityDispatcher, clock: Clock, actors: Actors) -> None:
+        self._dispatcher, self._clock, self._actors = dispatcher, clock, actors
 
     async def DescribeCapacity(self, request: pb.DescribeCapacityRequest, _context: Context) -> pb.CapacityReport:
         return self._answer(await self._dispatcher.report(request.team, request.zone))
 
-    async def ApplyCapacity(self, request: pb.ApplyCapacityRequest, _context: Context) -> pb.CapacityReport:
-        await self._dispatcher.apply_all(request.actor, is_dry_run=request.is_dry_run)
+    async def ApplyCapacity(self, request: pb.ApplyCapacityRequest, context: Context) -> pb.CapacityReport:
+        await self._dispatcher.apply_all(self._actors.of(request.actor, context), is_dry_run=request.is_dry_run)
         return self._answer(await self._dispatcher.report())
 
     def _answer(self, report: Report) -> pb.CapacityReport:

@@ -14,6 +14,7 @@ from services.quota.app.rule_watch import RuleWatch
 from services.quota.domain.divider import Claim
 from services.quota.domain.lease_book import Lease
 from services.quota.inbound import messages
+from services.quota.inbound.actors import Actors
 from services.quota.ports import RuleLedger
 
 QUOTA_SERVICE = pb.DESCRIPTOR.services_by_name["QuotaService"].full_name
@@ -25,32 +26,33 @@ Context = Any
 class QuotaServicer(rpc.QuotaServiceServicer):
     """The life of rules."""
 
-    def __init__(self, lifecycle: RuleLifecycle, ledger: RuleLedger, watch: RuleWatch) -> None:
-        self._lifecycle, self._ledger, self._watch = lifecycle, ledger, watch
+    def __init__(self, lifecycle: RuleLifecycle, ledger: RuleLedger, watch: RuleWatch, actors: Actors) -> None:
+        self._lifecycle, self._ledger, self._watch, self._actors = lifecycle, ledger, watch, actors
 
-    async def CreateRule(self, request: pb.CreateRuleRequest, _context: Context) -> pb.RuleResponse:
-        rule = rule_from_proto(request.rule)
-        created = await self._lifecycle.create(rule, request.expected_version, request.actor, request.why)
+    async def CreateRule(self, request: pb.CreateRuleRequest, context: Context) -> pb.RuleResponse:
+        rule, actor = rule_from_proto(request.rule), self._actors.of(request.actor, context)
+        created = await self._lifecycle.create(rule, request.expected_version, actor, request.why)
         return messages.response(created)
 
-    async def ValidateRule(self, request: pb.RuleRef, _context: Context) -> pb.ValidateRuleResponse:
-        version, faults = await self._lifecycle.validate(request.key, request.version, request.actor, request.why)
+    async def ValidateRule(self, request: pb.RuleRef, context: Context) -> pb.ValidateRuleResponse:
+        version, faults = await self._lifecycle.validate(*self._step(request, context))
         return pb.ValidateRuleResponse(
             rule_version=messages.version_to_proto(version),
             violations=[messages.violation_to_proto(fault) for fault in faults],
         )
 
-    async def ApproveRule(self, request: pb.ApproveRuleRequest, _context: Context) -> pb.RuleResponse:
-        ref = request.ref
-        return messages.response(await self._lifecycle.approve(ref.key, ref.version, ref.actor, ref.why))
+    async def ApproveRule(self, request: pb.ApproveRuleRequest, context: Context) -> pb.RuleResponse:
+        return messages.response(await self._lifecycle.approve(*self._step(request.ref, context)))
 
-    async def PublishRule(self, request: pb.RuleRef, _context: Context) -> pb.RuleResponse:
-        published = await self._lifecycle.publish(request.key, request.version, request.actor, request.why)
-        return messages.response(published)
+    async def PublishRule(self, request: pb.RuleRef, context: Context) -> pb.RuleResponse:
+        return messages.response(await self._lifecycle.publish(*self._step(request, context)))
 
-    async def RevokeRule(self, request: pb.RuleRef, _context: Context) -> pb.RuleResponse:
-        revoked = await self._lifecycle.revoke(request.key, request.version, request.actor, request.why)
-        return messages.response(revoked)
+    async def RevokeRule(self, request: pb.RuleRef, context: Context) -> pb.RuleResponse:
+        return messages.response(await self._lifecycle.revoke(*self._step(request, context)))
+
+    def _step(self, ref: pb.RuleRef, context: Context) -> tuple[str, int, str, str]:
+        """Key, version, actor and why."""
+        return ref.key, ref.version, self._actors.of(ref.actor, context), ref.why
 
     async def GetRule(self, request: pb.RuleRef, _context: Context) -> pb.RuleResponse:
         version = await self._ledger.read(request.key, request.version)

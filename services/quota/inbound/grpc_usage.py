@@ -9,6 +9,7 @@ from services.quota.app.rightsizing import Drafting, Rightsizing
 from services.quota.app.usage import UsageReader
 from services.quota.domain.backtest import total
 from services.quota.inbound import messages
+from services.quota.inbound.actors import Actors
 
 USAGE_SERVICE = pb.DESCRIPTOR.services_by_name["UsageService"].full_name
 
@@ -18,8 +19,8 @@ Context = Any
 class UsageServicer(rpc.UsageServiceServicer):
     """Everything but `ApplyProposals` changes nothing."""
 
-    def __init__(self, usage: UsageReader, rightsizing: Rightsizing, drafting: Drafting) -> None:
-        self._usage, self._rightsizing, self._drafting = usage, rightsizing, drafting
+    def __init__(self, usage: UsageReader, rightsizing: Rightsizing, drafting: Drafting, actors: Actors) -> None:
+        self._usage, self._rightsizing, self._drafting, self._actors = usage, rightsizing, drafting, actors
 
     async def QueryUsage(self, request: pb.QueryUsageRequest, _context: Context) -> pb.QueryUsageResponse:
         found = await self._usage.query(request.key_prefix, request.from_time_ms, request.to_time_ms)
@@ -45,7 +46,8 @@ class UsageServicer(rpc.UsageServiceServicer):
         proposals = await self._rightsizing.haircuts(budgets)
         return pb.ProposeRightsizingResponse(proposals=[messages.proposal_to_proto(each) for each in proposals])
 
-    async def ApplyProposals(self, request: pb.ApplyProposalsRequest, _context: Context) -> pb.ApplyProposalsResponse:
+    async def ApplyProposals(self, request: pb.ApplyProposalsRequest, context: Context) -> pb.ApplyProposalsResponse:
+        actor = self._actors.of(request.actor, context)
         proposals = [messages.proposal_from_proto(each) for each in request.proposals]
-        applied = await self._drafting.apply(proposals, request.actor, request.why)
+        applied = await self._drafting.apply(proposals, actor, request.why)
         return pb.ApplyProposalsResponse(applied=[messages.applied_to_proto(each) for each in applied])

@@ -12,19 +12,18 @@ from chassis.deadline import Deadline
 from chassis.errors import CorkboardError, Corrupt
 from chassis.reason import reason_of
 from services.ranker.app.trimming import Trimming
+from services.ranker.domain.candidates import Candidates
 from services.ranker.domain.history_selection import select_events
 from services.ranker.domain.preprocess import build_tensors
+from services.ranker.domain.ranked_pins import RankedPins, no_pins
 from services.ranker.domain.ranking import (
     Degradation,
     PinFeatures,
     RankAsk,
-    RankCandidate,
     Ranked,
-    RankedPin,
     Scores,
     UserSequence,
     influencing,
-    unique,
 )
 from services.ranker.domain.request_limits import check
 from services.ranker.domain.served_features import Asked, served_features
@@ -73,31 +72,31 @@ class Rank:
     async def __call__(self, ask: RankAsk, deadline: Deadline) -> Ranked:
         """Every pin once, best first; what was missing is named. Raises: Invalid."""
         check(ask)
-        candidates = unique(ask.candidates)
+        candidates = ask.candidates.unique()
         if not candidates:
-            return Ranked(())
+            return Ranked(no_pins())
         ask = replace(ask, request_time_ms=ask.request_time_ms or self._clock.now_ms())
         degradations: list[Degradation] = []
         sequence, pins = await self._read(ask.user_id, candidates, deadline, degradations)
-        scored, rest = _within(candidates, deadline, degradations)
+        scored = _within(candidates, deadline, degradations)
         asked = self._prepare(ask, scored, sequence, pins)
         scores = await self._score(ask, asked, deadline, degradations)
         events = influencing(sequence.events, ask.request_time_ms)
         links = [link for event in events if (link := tracing.link_from(event.traceparent))]
         with tracing.span(SPAN, links=links, attributes={"num_candidates": len(candidates)}):
-            ranked = self._order(ask.surface, scored, rest, scores, degradations)
+            ranked = self._order(ask.surface, candidates, scores, degradations)
         for degradation in degradations:
             self._meter.degraded(degradation.component, degradation.reason)
         versions = {f"model:{scores.model}": scores.model_version} if scores else {}
         return Ranked(ranked, tuple(degradations), versions, sequence.version, events)
 
     async def _read(
-        self, user_id: str, candidates: Sequence[RankCandidate], deadline: Deadline, degradations: list[Degradation]
+        self, user_id: str, candidates: Candidates, deadline: Deadline, degradations: list[Degradation]
     ) -> tuple[UserSequence, Mapping[str, PinFeatures]]:
         """The history, and features of the candidates at the same time; then of its pins that are not among them."""
         sequence, pins = await asyncio.gather(
             self._read_sequence(user_id, deadline, degradations),
-            self._read_pins([candidate.pin_id for candidate in candidates], deadline, degradations),
+            self._read_pins(candidates.pin_ids, deadline, degradations),
         )
         if pins is None:
             return sequence, {}
@@ -123,7 +122,7 @@ class Rank:
     def _prepare(
         self,
         ask: RankAsk,
-        candidates: Sequence[RankCandidate],
+        candidates: Candidates,
         sequence: UserSequence,
         pins: Mapping[str, PinFeatures],
     ) -> Asked:
@@ -165,32 +164,29 @@ class Rank:
     def _order(
         self,
         surface: str,
-        candidates: Sequence[RankCandidate],
-        rest: Sequence[RankCandidate],
+        candidates: Candidates,
         scores: Scores | None,
         degradations: list[Degradation],
-    ) -> tuple[RankedPin, ...]:
+    ) -> RankedPins:
         if scores is None:
-            return retrieval_order([*candidates, *rest])
+            return retrieval_order(candidates)
         heads = scores.probability_by_head
         utility_C = utility(heads, self._weights.weights(surface))
         if not np.isfinite(utility_C).any():
             degradations.append(Degradation("ranker_leaf", "not_finite", "retrieval_order"))
-            return retrieval_order([*candidates, *rest])
+            return retrieval_order(candidates)
         if not np.isfinite(utility_C).all():
             degradations.append(Degradation("ranker_leaf", "not_finite", "some_in_retrieval_order"))
-        utility_all = np.concatenate([utility_C, np.full(len(rest), np.nan)])
-        return order_by_utility([*candidates, *rest], utility_all, heads)
+        utility_all = np.concatenate([utility_C, np.full(len(candidates) - len(utility_C), np.nan)])
+        return order_by_utility(candidates, utility_all, heads)
 
 
-def _within(
-    candidates: tuple[RankCandidate, ...], deadline: Deadline, degradations: list[Degradation]
-) -> tuple[tuple[RankCandidate, ...], tuple[RankCandidate, ...]]:
-    """The candidates there is time to score, and the rest."""
+def _within(candidates: Candidates, deadline: Deadline, degradations: list[Degradation]) -> Candidates:
+    """The first candidates, as many as there is time to score."""
     if deadline.remaining_s() >= SHORT_S or len(candidates) <= NUM_WHEN_SHORT:
-        return candidates, ()
+        return candidates
     degradations.append(Degradation("ranker", "deadline_exceeded", "fewer_candidates"))
-    return candidates[:NUM_WHEN_SHORT], candidates[NUM_WHEN_SHORT:]
+    return candidates[:NUM_WHEN_SHORT]
 
 
 def _share(deadline: Deadline) -> Deadline:

@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from modeling.arrays import Floats
-from services.ranker.domain.ranking import PinFeatures, RankCandidate, SequenceEvent
+from services.ranker.domain.candidates import Candidates, RankCandidate
+from services.ranker.domain.ranking import PinFeatures, SequenceEvent
 
 
 def select_events(
@@ -25,7 +26,7 @@ def select_events(
         return events
     num_newest = min(num_newest, max_events)
     older, newest = events[: len(events) - num_newest], events[len(events) - num_newest :]
-    nearness_O = _nearness([event.pin_id for event in older], [c.pin_id for c in candidates], pins)
+    nearness_O = _nearness([event.pin_id for event in older], Candidates.of(candidates).pin_ids, pins)
     age_rank_O = np.arange(len(older), 0, -1)
     nearest = np.lexsort((age_rank_O, -nearness_O))[: max_events - num_newest]
     return [*(older[row] for row in np.sort(nearest)), *newest]

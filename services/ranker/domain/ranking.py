@@ -4,16 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from modeling.arrays import AnyArray, Floats
-
-
-@dataclass(frozen=True)
-class RankCandidate:
-    """A pin to rank, with what retrieval said of it. `retrieval_rank` is 0-based in the merged order."""
-
-    pin_id: str
-    retrieval_score: float
-    retrieval_rank: int
-    score_by_generator: Mapping[str, float] = field(default_factory=dict)
+from services.ranker.domain.candidates import Candidates
+from services.ranker.domain.ranked_pins import RankedPins
 
 
 @dataclass(frozen=True)
@@ -22,7 +14,7 @@ class RankAsk:
 
     user_id: str
     surface: str
-    candidates: Sequence[RankCandidate]
+    candidates: Candidates
     request_time_ms: int = 0
     request_id: str = ""
     versions: Mapping[str, str] = field(default_factory=dict)
@@ -95,19 +87,10 @@ class Degradation:
 
 
 @dataclass(frozen=True)
-class RankedPin:
-    """One pin with its utility and the probabilities it came from."""
-
-    pin_id: str
-    score: float
-    score_by_head: Mapping[str, float] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
 class Ranked:
     """The answer of a ranking; pins are unique, best first."""
 
-    pins: tuple[RankedPin, ...]
+    pins: RankedPins
     degradations: tuple[Degradation, ...] = ()
     versions: Mapping[str, str] = field(default_factory=dict)
     sequence_version: int = 0
@@ -122,11 +105,3 @@ def influencing(events: Sequence[SequenceEvent], now_ms: int) -> tuple[SequenceE
     """Events of the last ten minutes, newest first, at most ten."""
     recent = [event for event in reversed(events) if now_ms - event.event_time_ms <= INFLUENCE_WINDOW_MS]
     return tuple(recent[:MAX_INFLUENCING])
-
-
-def unique(candidates: Sequence[RankCandidate]) -> tuple[RankCandidate, ...]:
-    """One candidate per pin, the one retrieval ranked best, in retrieval order."""
-    best: dict[str, RankCandidate] = {}
-    for candidate in sorted(candidates, key=lambda candidate: candidate.retrieval_rank):
-        best.setdefault(candidate.pin_id, candidate)
-    return tuple(best.values())

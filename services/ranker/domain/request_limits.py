@@ -21,10 +21,10 @@ def check(ask: RankAsk) -> None:
         raise Invalid(
             f"request_time_ms is {ask.request_time_ms}, no time in epoch milliseconds; 0 = now", field="request_time_ms"
         )
-    for place, candidate in enumerate(ask.candidates):
-        if not 0 < len(candidate.pin_id) <= MAX_ID_CHARS:
+    for place, pin_id in enumerate(ask.candidates.pin_ids):
+        if not 0 < len(pin_id) <= MAX_ID_CHARS:
             field = f"candidates[{place}].pin_id"
-            raise Invalid(f"{field} has {len(candidate.pin_id)} characters, must have 1..{MAX_ID_CHARS}", field=field)
+            raise Invalid(f"{field} has {len(pin_id)} characters, must have 1..{MAX_ID_CHARS}", field=field)
     if len(ask.versions) > MAX_VERSIONS:
         raise Invalid(f"{len(ask.versions)} versions, at most {MAX_VERSIONS} are logged", field="versions")
     for name, version in ask.versions.items():

@@ -8,13 +8,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from modeling.arrays import AnyArray
+from services.ranker.domain.candidates import Candidates
 from services.ranker.domain.features import CANDIDATE, FEATURES
 from services.ranker.domain.ranking import (
     Degradation,
     Payload,
     PinFeatures,
     RankAsk,
-    RankCandidate,
     Scores,
     SequenceEvent,
     UserSequence,
@@ -25,7 +25,7 @@ from services.ranker.domain.ranking import (
 class Asked:
     """One question to the leaf: the rows of its tensors, and what they were made of."""
 
-    candidates: Sequence[RankCandidate]
+    candidates: Candidates
     events: Sequence[SequenceEvent]
     payload: Payload
     sequence: UserSequence
@@ -83,13 +83,13 @@ def served_features(
         "definitions:weights": weights_version,
         **ask.versions,
     }
-    pins = [asked.pins.get(candidate.pin_id) for candidate in asked.candidates]
+    pins = [asked.pins.get(pin_id) for pin_id in asked.candidates.pin_ids]
     return ServedFeatures(
         ask=ask,
         served_time_ms=served_time_ms,
         scores=scores,
         tensors=asked.payload.tensors,
-        pin_ids=tuple(candidate.pin_id for candidate in asked.candidates),
+        pin_ids=tuple(asked.candidates.pin_ids),
         vector_versions=tuple(pin.vector_version if pin else "" for pin in pins),
         event_ids=tuple(event.event_id for event in asked.events),
         num_gapless_events=len(asked.events) if is_all else min(num_newest, len(asked.events)),

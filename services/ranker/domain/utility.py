@@ -1,15 +1,15 @@
 """Probabilities per action into one number, and the order that follows.
 
-Shapes: C candidates.
+Shapes: C candidates, H heads.
 """
 
 from collections.abc import Mapping, Sequence
-from math import isfinite
 
 import numpy as np
 
 from modeling.arrays import Bools, Doubles, Floats
-from services.ranker.domain.ranking import RankCandidate, RankedPin
+from services.ranker.domain.candidates import Candidates, RankCandidate
+from services.ranker.domain.ranked_pins import RankedPins
 
 DEFAULT_WEIGHTS: Mapping[str, float] = {
     "click": 1.0,
@@ -32,14 +32,19 @@ def utility(probability_by_head: Mapping[str, Floats], weights: Mapping[str, flo
 
 def order_by_utility(
     candidates: Sequence[RankCandidate], utility_C: Doubles, probability_by_head: Mapping[str, Floats]
-) -> tuple[RankedPin, ...]:
+) -> RankedPins:
     """Best first; equal and missing utilities in retrieval order, missing ones last, every score finite."""
     is_missing_C = ~np.isfinite(utility_C)
     score_C = fill_missing(utility_C, is_missing_C)
-    order = np.lexsort((np.arange(len(candidates)), -score_C))
-    heads = _heads_by_row(probability_by_head, len(candidates))
-    scores = score_C.tolist()
-    return tuple(RankedPin(candidates[row].pin_id, scores[row], heads[row]) for row in order.tolist())
+    order = np.argsort(-score_C, kind="stable")
+    columns = Candidates.of(candidates)
+    return RankedPins(
+        [columns.pin_ids[row] for row in order.tolist()],
+        score_C[order],
+        tuple(probability_by_head),
+        _probability_CH(probability_by_head, len(columns))[order],
+        columns.row_C[order],
+    )
 
 
 def fill_missing(utility_C: Doubles, is_missing_C: Bools) -> Doubles:
@@ -49,16 +54,16 @@ def fill_missing(utility_C: Doubles, is_missing_C: Bools) -> Doubles:
     return np.where(is_missing_C, floor - step * np.arange(1, len(utility_C) + 1), utility_C)
 
 
-def retrieval_order(candidates: Sequence[RankCandidate]) -> tuple[RankedPin, ...]:
+def retrieval_order(candidates: Sequence[RankCandidate]) -> RankedPins:
     """What is served without a model: scores fall from 1 with the retrieval rank."""
-    return tuple(RankedPin(candidate.pin_id, 1.0 / (1 + place)) for place, candidate in enumerate(candidates))
+    columns = Candidates.of(candidates)
+    score_C: Doubles = 1.0 / np.arange(1, len(columns) + 1, dtype=np.float64)
+    return RankedPins(columns.pin_ids, score_C, (), np.zeros((len(columns), 0)), columns.row_C)
 
 
-def _heads_by_row(probability_by_head: Mapping[str, Floats], num_rows: int) -> list[dict[str, float]]:
-    """The finite probabilities of each candidate; none for candidates that were not scored."""
-    heads: list[dict[str, float]] = [{} for _ in range(num_rows)]
-    for head, column in probability_by_head.items():
-        for row, probability in enumerate(column.tolist()):
-            if isfinite(probability):
-                heads[row][head] = probability
-    return heads
+def _probability_CH(probability_by_head: Mapping[str, Floats], num_rows: int) -> Doubles:
+    """The finite probabilities; NaN else, and for candidates behind those that were scored."""
+    probability_CH = np.full((num_rows, len(probability_by_head)), np.nan)
+    for number, column in enumerate(probability_by_head.values()):
+        probability_CH[: len(column), number] = np.where(np.isfinite(column), column, np.nan)
+    return probability_CH

@@ -13,7 +13,7 @@ import numpy as np
 
 from modeling.arrays import Bools, Floats, Ints
 from modeling.calibration import Platt, fit_platt, reliability, view_name
-from modeling.evaluation import calibration_error
+from modeling.evaluation import calibration_error, honest_error
 from services.ranker.domain.features import HEADS, SURFACES
 
 MIN_POSITIVES = 30  # of a surface: below that a fit of its own is noise, and that of all surfaces serves
@@ -38,8 +38,8 @@ class Calibrated:
 
     @property
     def errors(self) -> dict[str, dict[str, float]]:
-        """Calibration error by name, of raw logits and after; both on requests that no fit saw."""
-        columns = ("error_before", "error_after", "num_examples", "num_positives")
+        """Calibration error by name, of raw logits and after, both on requests that no fit saw, and of honest ones."""
+        columns = ("error_before", "error_after", "error_honest", "num_examples", "num_positives")
         return {name: {column: found[column] for column in columns} for name, found in self.measured.items()}
 
 
@@ -68,7 +68,10 @@ def views(examples: Examples) -> Iterator[tuple[str, int, Bools]]:
 
 
 def _measure(logit_N: Floats, label_N: Bools, request_N: Ints) -> dict[str, Any]:
-    """Calibration error of raw logits and of probabilities from a fit on other requests, with both tables."""
+    """Calibration error of raw logits and of probabilities from a fit on other requests, with both tables.
+
+    `error_honest` is what right probabilities would show on as many examples.
+    """
     before_N, after_N = Platt()(logit_N), np.empty(len(logit_N), dtype=np.float32)
     for half in (0, 1):
         is_half_N = request_N % 2 == half
@@ -78,6 +81,7 @@ def _measure(logit_N: Floats, label_N: Bools, request_N: Ints) -> dict[str, Any]
         "num_positives": int(label_N.sum()),
         "error_before": calibration_error(label_N, before_N),
         "error_after": calibration_error(label_N, after_N),
+        "error_honest": honest_error(after_N),
         "reliability_before": reliability(label_N, before_N),
         "reliability": reliability(label_N, after_N),
     }

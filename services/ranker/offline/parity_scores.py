@@ -18,10 +18,11 @@ from chassis.bundles import BundleStore, Release
 from chassis.errors import CorkboardError, Corrupt, NotFound
 from modeling.arrays import Doubles, Floats
 from sequences.definitions import bundle
+from services.ranker.domain.candidates import RankCandidate
 from services.ranker.domain.features import GENERATORS, score_name
 from services.ranker.domain.hosted_model import HostedModel, ScoreAsk
 from services.ranker.domain.preprocess import build_tensors
-from services.ranker.domain.ranking import PinFeatures, RankCandidate, SequenceEvent
+from services.ranker.domain.ranking import PinFeatures, SequenceEvent
 from services.ranker.domain.utility import DEFAULT_WEIGHTS, utility
 from services.ranker.outbound.bundle_model_files import GOLDEN, read_ranker
 from services.ranker.outbound.grpc_indexer import read_pins

@@ -3,12 +3,15 @@
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from itertools import islice
 
 from chassis.clock import Clock
 from chassis.deadline import Deadline
 from chassis.metrics import Metrics
 from services.ranker.domain.ranking import PinFeatures
 from services.ranker.ports import PinFeatureStore
+
+REFRESH_SHARE = 0.5  # of the age that an entry is good for; in use beyond it, a pin is due to be asked for anew
 
 
 class CachedPinFeatures:
@@ -25,6 +28,7 @@ class CachedPinFeatures:
         self._max_pins = max_pins
         self._max_age_s = max_age_s
         self._entries: OrderedDict[str, tuple[float, PinFeatures]] = OrderedDict()
+        self._ageing: dict[str, None] = {}  # in use and no longer young
         self._num_bytes = 0
         self._lookups = metrics.counter("pin_cache_lookups_total", "Pins looked up, by outcome.", ("outcome",))
         metrics.gauge("pin_cache_pins", "Pins that are kept.").set_function(lambda: len(self._entries))
@@ -37,12 +41,22 @@ class CachedPinFeatures:
         missing = [pin_id for pin_id in pin_ids if pin_id not in found]
         self._lookups.labels("hit").inc(len(found))
         self._lookups.labels("miss").inc(len(missing))
-        if not missing:
-            return found
-        fetched = await self._store.features(missing, deadline)
+        return {**found, **await self.fetch(missing, deadline)} if missing else found
+
+    async def fetch(self, pin_ids: Sequence[str], deadline: Deadline) -> Mapping[str, PinFeatures]:
+        """Ask the store, whatever is kept, and keep what it answers. Raises: what the store raises."""
+        until_s = self._clock.monotonic_s() + self._max_age_s
+        fetched = await self._store.features(pin_ids, deadline)
         for pin_id, features in fetched.items():
-            self._keep(pin_id, now_s + self._max_age_s, features)
-        return {**found, **fetched}
+            self._keep(pin_id, until_s, features)
+        return fetched
+
+    def take_ageing(self, num: int) -> Sequence[str]:
+        """At most `num` pins that were asked for although their entries are no longer young, each once."""
+        taken = list(islice(self._ageing, num))
+        for pin_id in taken:
+            del self._ageing[pin_id]
+        return taken
 
     def _keep(self, pin_id: str, until_s: float, features: PinFeatures) -> None:
         if pin_id in self._entries:
@@ -52,13 +66,17 @@ class CachedPinFeatures:
         self._entries[pin_id] = (until_s, kept)
         self._num_bytes += _bytes(kept)
         while len(self._entries) > self._max_pins:
-            self._num_bytes -= _bytes(self._entries.popitem(last=False)[1][1])
+            oldest, (_, gone) = self._entries.popitem(last=False)
+            self._ageing.pop(oldest, None)
+            self._num_bytes -= _bytes(gone)
 
     def _fresh(self, pin_id: str, now_s: float) -> PinFeatures | None:
         entry = self._entries.get(pin_id)
         if entry is None or entry[0] < now_s:
             return None
         self._entries.move_to_end(pin_id)
+        if entry[0] - now_s < self._max_age_s * (1.0 - REFRESH_SHARE):
+            self._ageing[pin_id] = None
         return entry[1]
 
 

@@ -39,6 +39,7 @@ def test_each_surface_gets_its_own_scale_and_bias() -> None:
         assert (fitted.scale, fitted.bias) == pytest.approx((platt.scale, platt.bias), abs=0.1)
         errors = found.errors[f"{name}/click"]
         assert errors["error_after"] <= 0.3 * errors["error_before"]
+        assert errors["error_after"] < 3 * errors["error_honest"], "what is left is chance"
     assert "related/click" not in found.platt, "nothing was seen there"
     assert found.platt["save"] == Platt(), "without a label nothing is learnt"
 

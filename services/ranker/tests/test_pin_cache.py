@@ -11,6 +11,7 @@ from chassis.metrics import Metrics
 from chassis.testing import FakeClock
 from services.ranker.domain.ranking import PinFeatures
 from services.ranker.outbound.in_memory_pin_cache import CachedPinFeatures
+from services.ranker.outbound.in_memory_pin_refresh import PinRefresh
 
 WIDTH = 8
 SOON = Deadline.after(60.0)
@@ -37,6 +38,7 @@ class World:
     def __init__(self, max_pins: int = 3) -> None:
         self.store, self.clock, self.metrics = Store(), FakeClock(), Metrics("test")
         self.cache = CachedPinFeatures(self.store, self.metrics, self.clock, max_pins=max_pins, max_age_s=30.0)
+        self.refresh = PinRefresh(self.cache, self.clock, self.metrics)
 
     async def ask(self, *pin_ids: str) -> Mapping[str, PinFeatures]:
         return await self.cache.features(pin_ids, SOON)
@@ -111,3 +113,37 @@ async def test_a_store_that_is_away_fails_only_who_needs_it() -> None:
         await world.ask("a", "c")
     world.store.is_away = False
     assert (await world.ask("a", "c")).keys() == {"a", "c"}
+
+
+async def test_pins_in_use_are_asked_for_again_before_anybody_waits_for_them() -> None:
+    world = World()
+    await world.ask("used", "left")
+    world.clock.advance(20.0)
+    world.store.price = 2
+    await world.ask("used")
+    await world.refresh.refresh()
+    assert world.store.asked[1:] == [["used"]], "young ones and those that nobody asks for are left in peace"
+    world.clock.advance(14.0)
+    assert (await world.ask("used"))["used"].price_micros == 2
+    assert world.store.asked[2:] == []
+    assert world.value("pin_cache_refreshes_total", outcome="ok") == 1
+
+
+async def test_a_refresh_that_fails_costs_nothing_but_a_count() -> None:
+    world = World()
+    await world.ask("a")
+    world.clock.advance(20.0)
+    await world.ask("a")
+    world.store.is_away = True
+    await world.refresh.refresh()
+    assert world.value("pin_cache_refreshes_total", outcome="failed") == 1
+    assert (await world.ask("a")).keys() == {"a"}
+
+
+async def test_a_pin_that_left_is_not_refreshed() -> None:
+    world = World(max_pins=2)
+    await world.ask("a", "b")
+    world.clock.advance(20.0)
+    await world.ask("a", "b")
+    await world.ask("c", "d")
+    assert world.cache.take_ageing(10) == []

@@ -9,11 +9,15 @@ import pytest
 
 from chassis.errors import DeadlineExceeded, Unavailable
 from protos import telemetry
+from protos.candidate_columns import CandidateColumns, encode_columns
+from protos.common.v1 import common_pb2 as common
+from protos.ranker.v1 import ranker_pb2 as pb
+from protos.tensors import tensor_to_numpy
 from services.ranker.app import rank as rank_module
 from services.ranker.domain.ranking import UserSequence
 from services.ranker.offline.fit_ranker import FittedRanker
 from services.ranker.tests.running_ranker import World, rank
-from services.ranker.tests.world import FakeScorer, event, pin_id
+from services.ranker.tests.world import NOW_MS, FakeScorer, event, pin_id
 
 
 def _missing(response: object) -> set[tuple[str, str, str]]:
@@ -154,3 +158,48 @@ async def test_too_many_candidates_are_refused_with_the_field(tmp_path: Path) ->
             await rank(root, list(range(2_001)))
     assert refused.value.code() == grpc.StatusCode.INVALID_ARGUMENT
     assert "2001 candidates" in str(refused.value.details())
+
+
+async def test_columns_are_answered_with_columns_that_say_the_same(tmp_path: Path) -> None:
+    world, given = World(tmp_path), [7, 8, 7, 9]
+    columns = CandidateColumns(
+        [pin_id(number) for number in given],
+        ["popular", "fresh"],
+        np.zeros(4, dtype=np.int32),
+        1.0 / np.arange(1, 5),
+        np.arange(4, dtype=np.int32),
+        np.array([[1.0, np.nan], [2.0, 0.5], [1.0, np.nan], [np.nan, 0.25]]),
+    )
+    rows = pb.RankRequest(user_id="ann", surface="home", request_time_ms=NOW_MS)
+    for place, number in enumerate(given):
+        scores = dict(zip(columns.generators, columns.score_by_generator_NG[place].tolist(), strict=True))
+        rows.candidates.add(
+            pin_id=pin_id(number),
+            retrieval_score=columns.score_N[place],
+            retrieval_rank=place,
+            score_by_generator={name: score for name, score in scores.items() if not np.isnan(score)},
+        )
+    asked = pb.RankRequest(user_id="ann", surface="home", request_time_ms=NOW_MS, columns=encode_columns(columns))
+    scorer = FakeScorer([0.1, 0.2, 0.3])
+    async with world.root(scorer) as root:
+        plain = await root.Rank(rows, timeout=5)
+        found = await root.Rank(asked, timeout=5)
+    assert not found.pins and plain.pins
+    pins = [columns.pin_ids[row] for row in tensor_to_numpy(found.columns.candidate).tolist()]
+    assert pins == [pin.pin_id for pin in plain.pins]
+    assert tensor_to_numpy(found.columns.score).tolist() == [pin.score for pin in plain.pins]
+    heads = [dict(zip(found.columns.heads, row, strict=True)) for row in tensor_to_numpy(found.columns.score_by_head)]
+    assert heads == [dict(pin.score_by_head) for pin in plain.pins]
+    for name, tensor in scorer.seen[0].items():
+        np.testing.assert_array_equal(tensor, scorer.seen[1][name], err_msg=name)
+
+
+async def test_no_columns_are_answered_with_none_and_bad_ones_are_refused(tmp_path: Path) -> None:
+    async with World(tmp_path).root(FakeScorer()) as root:
+        empty = pb.RankRequest(user_id="ann", surface="home", columns=common.CandidateColumns())
+        answer = await root.Rank(empty, timeout=5)
+        assert answer.HasField("columns") and not answer.columns.candidate.shape[0]
+        empty.columns.pin_ids.append(pin_id(1))
+        with pytest.raises(grpc.aio.AioRpcError, match=r"columns\.generator") as caught:
+            await root.Rank(empty, timeout=5)
+        assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT

@@ -12,7 +12,8 @@ from modeling.interactions import History
 from modeling.tests.dataset_files import served_requests
 from modeling.training_data import PinTable, TrainingData
 from sequences.request_batch import RequestBatch
-from services.ranker.domain.ranking import Payload, PinFeatures, RankCandidate, Scores, SequenceEvent, UserSequence
+from services.ranker.domain.candidates import Candidates, RankCandidate
+from services.ranker.domain.ranking import Payload, PinFeatures, Scores, SequenceEvent, UserSequence
 
 NOW_MS = 1_700_000_000_000
 NUM_PINS = 60
@@ -53,8 +54,10 @@ def training_data(
     return TrainingData("dataset-test", tuple(histories), pins, served)
 
 
-def candidates(numbers: Sequence[int], **scores: float) -> list[RankCandidate]:
-    return [RankCandidate(pin_id(number), 1.0 / (1 + rank), rank, scores) for rank, number in enumerate(numbers)]
+def candidates(numbers: Sequence[int], **scores: float) -> Candidates:
+    return Candidates.of(
+        [RankCandidate(pin_id(number), 1.0 / (1 + rank), rank, scores) for rank, number in enumerate(numbers)]
+    )
 
 
 def event(number: int, age_s: float = 3_600.0, trace: int = 0, kind: str = "save") -> SequenceEvent:

@@ -45,7 +45,7 @@ def relevance_order(state: FeedState) -> FeedState:
 def make_slate(state: FeedState, features: PinFeatures, loop: Greedy) -> Slate:
     """Pure: the picks for one page."""
     return page_slate(
-        {each.pin_id: each.score for each in state.candidates},
+        dict(zip(state.candidates.pin_ids, state.candidates.score_N.tolist(), strict=True)),
         features,
         state.surface,
         state.spacing,

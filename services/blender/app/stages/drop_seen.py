@@ -11,14 +11,13 @@ RELAXED = Degradation("drop_seen", "exhausted", "seen_relaxed")
 
 def drop_seen(state: FeedState) -> FeedState:
     """When everything is seen, one page of the pins seen the longest ago; never those of this session."""
-    shown = {each.pin_id for each in state.candidates if fingerprint(each.pin_id) in state.cursor.shown}
+    earlier = state.cursor.shown
+    shown = {each for each in state.candidates.pin_ids if fingerprint(each) in earlier} if earlier else set()
     seen = shown.union(state.user.seen) if state.surface.seen_window_s else shown
     kept, removed = split_seen(state.candidates, seen)
     if kept or not removed:
         return state.keep(kept, removed, NAME)
-    again = oldest_seen_first([each for each in removed if each.pin_id not in shown], state.user.seen)
-    page = again[: state.request.page_size]
-    if not page:
-        return state.keep([], removed, NAME)
-    chosen = {each.pin_id for each in page}
-    return state.keep(page, [each for each in removed if each.pin_id not in chosen], NAME).degrade(RELAXED)
+    page = oldest_seen_first(split_seen(removed, shown)[0], state.user.seen)[: state.request.page_size]
+    others, _ = split_seen(removed, set(page.pin_ids))
+    state = state.keep(page, others, NAME)
+    return state.degrade(RELAXED) if page else state

@@ -19,7 +19,7 @@ class KeepSession:
         if cursor is None:
             return state
         cause = newest_cause(state.influencing_events)
-        needed = [*(each.pin_id for each in state.candidates), *cursor.tail, *([cause.pin_id] if cause else [])]
+        needed = [*state.candidates.pin_ids, *cursor.tail, *([cause.pin_id] if cause else [])]
         session = Session(
             pool=state.candidates,
             features=state.features.select(dict.fromkeys(needed)),

@@ -1,7 +1,5 @@
 """Stage: the served feed goes to the log and into memory; nobody waits for it."""
 
-from collections.abc import Iterator
-
 from chassis.clock import Clock
 from chassis.tracing import current_trace_id, current_traceparent
 from services.blender.app.feed_state import FeedState
@@ -9,7 +7,8 @@ from services.blender.app.served_memory import ServedMemory
 from services.blender.app.stages import cut_page
 from services.blender.app.stages.retrieve import MAX_EXCLUDED
 from services.blender.domain.cursor import fingerprint
-from services.blender.domain.served_feed import Outcome, ServedFeed
+from services.blender.domain.filters import split_seen
+from services.blender.domain.served_feed import LeftOut, ServedFeed
 from services.blender.ports import ServedLog
 
 
@@ -33,7 +32,8 @@ class Log:
             user_id=request.user_id,
             surface=request.surface,
             served_time_ms=self._clock.now_ms(),
-            outcomes=list(_outcomes(state)),
+            served=state.placed,
+            left_out=_left_out(state),
             stages=state.stages,
             versions=state.versions,
             degradations=state.degradations,
@@ -50,10 +50,8 @@ class Log:
         )
 
 
-def _outcomes(state: FeedState) -> Iterator[Outcome]:
-    yield from state.placed
-    for left_over in state.candidates:
-        yield Outcome(left_over, removed_by=cut_page.NAME)
-    for each in state.entered:
-        if each.pin_id in state.removed_by:
-            yield Outcome(each, removed_by=state.removed_by[each.pin_id])
+def _left_out(state: FeedState) -> LeftOut:
+    """What the page left over, and what stages removed before."""
+    dropped, _ = split_seen(state.entered, set(state.entered.pin_ids).difference(state.removed_by))
+    removed_by = [cut_page.NAME] * len(state.candidates) + [state.removed_by[each] for each in dropped.pin_ids]
+    return LeftOut(state.candidates.followed_by(dropped), removed_by)

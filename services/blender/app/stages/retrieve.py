@@ -1,12 +1,10 @@
 """Stage: candidates from every generator of the surface."""
 
-from collections.abc import Iterable
 from dataclasses import replace
 
 from chassis.errors import Unavailable
 from services.blender.app.feed_state import FeedState
 from services.blender.app.popular_memory import PopularMemory
-from services.blender.domain.candidate import Candidate
 from services.blender.ports import CandidateSource, Retrieved
 
 MAX_EXCLUDED = 2_000  # pins named in one call, the newest ones; drop_seen removes the others
@@ -26,7 +24,7 @@ class Retrieve:
         found = await self._search(state)
         if not found.candidates:
             raise Unavailable(f"no candidates for surface {request.surface}", reason="exhausted")
-        candidates = _unique(found.candidates)
+        candidates = found.candidates.unique()
         self._popular.learn(request.locale, candidates)
         versions = {**state.versions, **found.versions}
         return replace(state, versions=versions).degrade(*found.degradations).enter(candidates)
@@ -38,10 +36,3 @@ class Retrieve:
         if found.candidates or not state.user.seen:
             return found
         return await self._source.retrieve(state.request, state.surface.pool_size, never[-MAX_EXCLUDED:])
-
-
-def _unique(candidates: Iterable[Candidate]) -> list[Candidate]:
-    first: dict[str, Candidate] = {}
-    for each in candidates:
-        first.setdefault(each.pin_id, each)
-    return list(first.values())

@@ -25,14 +25,14 @@ class WindowedDpp:
     def __init__(self, candidates: Rows, tail: Rows, window: int) -> None:
         self._window = SimilarityWindow(candidates, tail, window)
         self._ridge_WW = RIDGE * np.eye(max(0, window - 1))
+        self._inverse_PP = self._inverse()
 
     def novelty(self, start: int, stop: int) -> Floats:
         """In [log ε, 0]: the slate never ends short, copies of what was placed are equal and in order of relevance."""
         distance = self._window.self_similarity_N[start:stop]
-        to_window_PC, gram_PP = self._window.to_window(start, stop), self._window.gram_PP
-        if len(gram_PP):
-            inverse_PP = np.linalg.inv(gram_PP + self._ridge_WW[: len(gram_PP), : len(gram_PP)])
-            weighed_PC = inverse_PP @ to_window_PC
+        to_window_PC = self._window.to_window(start, stop)
+        if len(to_window_PC):
+            weighed_PC = self._inverse_PP @ to_window_PC
             weighed_PC *= to_window_PC
             distance = distance - weighed_PC.sum(axis=0)
         distance = np.maximum(distance, EPSILON)
@@ -41,3 +41,11 @@ class WindowedDpp:
     def place(self, index: int) -> None:
         """Candidate `index` takes the next slot."""
         self._window.place(index)
+        self._inverse_PP = self._inverse()
+
+    def _inverse(self) -> Floats:
+        """Once per slot, however often candidates are asked for."""
+        gram_PP = self._window.gram_PP
+        ridged_PP = gram_PP + self._ridge_WW[: len(gram_PP), : len(gram_PP)]
+        inverse_PP: Floats = np.linalg.inv(ridged_PP).astype(np.float64, copy=False)
+        return inverse_PP

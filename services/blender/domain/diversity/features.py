@@ -59,12 +59,12 @@ def of_vectors(vectors_MD: NDArray[np.floating]) -> Rows:
 
     A row that is zero or not finite becomes zero: it is like nothing, not even itself.
     """
-    given_MD = np.asarray(vectors_MD, dtype=np.float64)
-    with np.errstate(over="ignore", invalid="ignore"):
-        lengths_M = np.sqrt(np.einsum("md,md->m", given_MD, given_MD))
+    given_MD = np.asarray(vectors_MD)
+    with np.errstate(over="ignore", invalid="ignore"):  # summed in doubles without a copy of all: memory is what costs
+        lengths_M = np.sqrt(np.einsum("md,md->m", given_MD, given_MD, dtype=np.float64, casting="unsafe"))
     is_usable_M = np.isfinite(lengths_M) & (lengths_M > TINY)
     if not is_usable_M.all():
-        given_MD = np.where(is_usable_M[:, None], given_MD, 0.0)
+        given_MD = np.where(is_usable_M[:, None], given_MD, 0)
         lengths_M = np.where(is_usable_M, lengths_M, 1.0)
     rows_ME = np.empty((given_MD.shape[0], given_MD.shape[1] + 1))
     np.multiply(given_MD, (np.sqrt(0.5) / lengths_M)[:, None], out=rows_ME[:, :-1])
