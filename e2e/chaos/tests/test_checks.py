@@ -158,6 +158,11 @@ def lean_on_what_steers(run: History) -> None:
         change(run, "feed", place, value=feed(degraded=["quota"]))
 
 
+def start_only_with_a_broker(run: History) -> None:
+    run.add(Record(60.0, "ranker", "fault", "restart", "begin", INFO))
+    run.add(Record(90.0, "ranker", "fault", "restart", "end", INFO))
+
+
 def use_a_broken_version(run: History) -> None:
     change(run, "feed", 60, value=feed(versions={"model:ranker": "v-2-spoilt"}))
 
@@ -205,6 +210,7 @@ MUTANTS: list[tuple[str, Mutate]] = [
     ("statically_stable", lean_on_what_steers),
     ("zone_isolation", fail_a_feed),
     ("zone_isolation", delay_feeds),
+    ("statically_stable", start_only_with_a_broker),
     ("versions_stay", use_a_broken_version),
     ("versions_stay", announce_nothing),
     ("goodput_holds", never_recover),
