@@ -19,6 +19,7 @@ def describe() -> dict[str, object]:
         "commit": _commit(),
         "measured_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "machine": {"cpu": _cpu(), "cores": os.cpu_count(), "python": platform.python_version()},
+        "load_average": [round(each, 1) for each in os.getloadavg()],  # of 1, 5 and 15 minutes, before the case began
         "calibration": {"gemm_gflops": round(_gemm_gflops(), 1)},
     }
 

@@ -28,6 +28,7 @@ from corkboard.commands import (
     showcase,
     traces,
     train_ranker,
+    zone,
 )
 from corkboard.commands.output import Output
 
@@ -77,6 +78,7 @@ def build() -> typer.Typer:
     app.add_typer(models.app, name="models")
     app.add_typer(parity.app, name="parity")
     app.add_typer(quota.app, name="quota")
+    app.add_typer(zone.app, name="zone")
     return app
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chassis.errors import Invalid
-from services.blender.domain.diversity.features import Rows, nothing_known, of_vectors
+from services.blender.domain.diversity.features import PinRows, nothing_known, of_vectors
 from services.blender.domain.diversity.strategies import STRATEGIES, DiversityPlan, Strategy
 from services.blender.domain.greedy import Greedy
 from services.blender.domain.slate import Slate, fill
@@ -48,7 +48,7 @@ def blend(given: BlendInput, loop: Greedy) -> Slate:
     return fill(given.relevance_N.astype(np.float64), _rows(given, plan), plan, [], given.slate_size, loop=loop)
 
 
-def _rows(given: BlendInput, plan: DiversityPlan) -> Rows:
+def _rows(given: BlendInput, plan: DiversityPlan) -> PinRows:
     if plan.is_off or not len(given.ids):
         return nothing_known(len(given.ids))
     return of_vectors(np.concatenate([given.vectors_ND, given.tail_KD]) if len(given.tail_KD) else given.vectors_ND)

@@ -12,7 +12,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from services.blender.domain.diversity.features import Rows
+from services.blender.domain.diversity.features import OrderedRows, PinRows
 from services.blender.domain.diversity.port import Diversity, NoDiversity
 from services.blender.domain.diversity.strategies import DiversityPlan
 from services.blender.domain.picks import TIE, Picks, no_picks
@@ -25,7 +25,7 @@ class Pool(NamedTuple):
 
     relevance_N: Floats  # falling
     index_N: NDArray[np.intp]
-    rows: Rows
+    rows: PinRows
     plan: DiversityPlan
     spacing: Sequence[SpacingRule]
 
@@ -72,8 +72,9 @@ class _Filling:
         picks.pick_T[slot], picks.bonus_T[slot] = chosen, self._bonus_N[chosen]
         picks.passed_T[slot], picks.passed_bonus_T[slot] = passed, self._bonus_N[passed]
         if self._pool.spacing:
-            picks.penalty_T[slot], picks.passed_penalty_T[slot] = self._penalty_N[chosen], self._penalty_N[passed]
-            if passed != chosen:
+            penalty, passed_penalty = self._penalty_N[chosen], self._penalty_N[passed]
+            picks.penalty_T[slot], picks.passed_penalty_T[slot] = penalty, passed_penalty
+            if passed_penalty - penalty > self._bonus_N[chosen] - self._bonus_N[passed]:  # spacing passed it over
                 picks.passed_class_T[slot] = self._spacing.penalty_by_class_C(passed).argmax()
         self._open_N[chosen] = -np.inf
         self._diversity.place(chosen)
@@ -117,4 +118,4 @@ def _diversity(pool: Pool) -> Diversity:
     if pool.plan.is_off:
         return NoDiversity()
     candidates, tail = pool.rows.split(len(pool.index_N))
-    return pool.plan.over(candidates.take(pool.index_N), tail)
+    return pool.plan.over(OrderedRows(candidates, pool.index_N), tail)

@@ -5,11 +5,11 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 
 from sequences.definitions.surface import DiversitySignal
-from services.blender.domain.diversity.features import NO_CODE, Codes, Rows, combine, of_code_paths, of_vectors
+from services.blender.domain.diversity.features import NO_CODE, Codes, PinRows, combine, of_code_paths, of_vectors
 from services.blender.domain.pin_features import PinFeatures
 
 
-def similarity(signals: Mapping[DiversitySignal, float], features: PinFeatures, pin_ids: Sequence[str]) -> Rows:
+def similarity(signals: Mapping[DiversitySignal, float], features: PinFeatures, pin_ids: Sequence[str]) -> PinRows:
     """Rows of these pins; a signal with weight 0 is not read, and content alone stands in for none at all."""
     wanted = {name: weight for name, weight in signals.items() if weight > 0.0} or {"content": 1.0}
     return combine([_SIGNALS[name](features, pin_ids) for name in wanted], list(wanted.values()))
@@ -25,18 +25,18 @@ def semantic_codes(features: PinFeatures, pin_ids: Sequence[str]) -> Codes:
     return codes_ML
 
 
-def _of_content(features: PinFeatures, pin_ids: Sequence[str]) -> Rows:
+def _of_content(features: PinFeatures, pin_ids: Sequence[str]) -> PinRows:
     return of_vectors(features.vectors_of(pin_ids))
 
 
-def _of_semantic_ids(features: PinFeatures, pin_ids: Sequence[str]) -> Rows:
+def _of_semantic_ids(features: PinFeatures, pin_ids: Sequence[str]) -> PinRows:
     return of_code_paths(semantic_codes(features, pin_ids))
 
 
-def _of_keys(name: str) -> Callable[[PinFeatures, Sequence[str]], Rows]:
+def _of_keys(name: str) -> Callable[[PinFeatures, Sequence[str]], PinRows]:
     """Pins with the same text that is not empty are alike."""
 
-    def rows_of(features: PinFeatures, pin_ids: Sequence[str]) -> Rows:
+    def rows_of(features: PinFeatures, pin_ids: Sequence[str]) -> PinRows:
         keys: Sequence[str] = getattr(features, name)
         number_by_key: dict[str, int] = {}
         codes = [
@@ -48,7 +48,7 @@ def _of_keys(name: str) -> Callable[[PinFeatures, Sequence[str]], Rows]:
     return rows_of
 
 
-_SIGNALS: dict[DiversitySignal, Callable[[PinFeatures, Sequence[str]], Rows]] = {
+_SIGNALS: dict[DiversitySignal, Callable[[PinFeatures, Sequence[str]], PinRows]] = {
     "content": _of_content,
     "topic": _of_keys("topics"),
     "creator": _of_keys("creators"),

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from services.blender.domain.diversity.features import Rows
+from services.blender.domain.diversity.features import PinRows
 from services.blender.domain.diversity.strategies import DiversityPlan
 from services.blender.domain.greedy import Greedy, Pool, greedy
 from services.blender.domain.picks import Picks
@@ -33,7 +33,7 @@ class Slate:
 
 def fill(
     relevance_N: Floats,
-    rows: Rows,
+    rows: PinRows,
     plan: DiversityPlan,
     spacing: Sequence[SpacingRule],
     num_slots: int,
@@ -62,30 +62,15 @@ def fill(
 
 def _moved_by(picks: Picks, class_names: Sequence[str]) -> list[str]:
     """When the best by relevance was passed over, what did it, for both."""
-    movers = _Movers()
     more_bonus_T = picks.bonus_T - picks.passed_bonus_T
     less_penalty_T = picks.passed_penalty_T - picks.penalty_T
     is_by_diversity_T = (more_bonus_T >= less_penalty_T).tolist()
-    order = picks.pick_T.tolist()
+    order, by_candidate, last_mover = picks.pick_T.tolist(), dict[int, str](), ""
     for slot, (pick, passed) in enumerate(zip(order, picks.passed_T.tolist(), strict=True)):
-        mover = DIVERSITY
-        if pick != passed and not is_by_diversity_T[slot]:
-            mover = class_names[picks.passed_class_T[slot]]
-        movers.note(slot, pick, passed, mover)
-    return [movers.by_candidate.get(pick, "") for pick in order]
-
-
-class _Movers:
-    """What moved which candidate."""
-
-    def __init__(self) -> None:
-        self.by_candidate: dict[int, str] = {}
-        self._last_mover = ""
-
-    def note(self, slot: int, pick: int, passed: int, mover: str) -> None:
-        """`mover` brought one before the other. A candidate's number is the slot it has by relevance."""
         if pick != passed:
-            self.by_candidate[passed] = self._last_mover = mover
-            self.by_candidate.setdefault(pick, mover)
-        elif pick != slot:  # others jumped before it
-            self.by_candidate.setdefault(pick, self._last_mover)
+            last_mover = DIVERSITY if is_by_diversity_T[slot] else class_names[picks.passed_class_T[slot]]
+            by_candidate[passed] = last_mover
+            by_candidate.setdefault(pick, last_mover)
+        elif pick != slot:  # a candidate's number is the slot it has by relevance: others jumped before it
+            by_candidate.setdefault(pick, last_mover)
+    return [by_candidate.get(pick, "") for pick in order]

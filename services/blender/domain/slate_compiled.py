@@ -12,7 +12,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from services.blender.domain.diversity.features import TINY
+from services.blender.domain.diversity.features import TINY, PinRows, VectorRows
 from services.blender.domain.diversity.ssd import ENOUGH_LEFT
 from services.blender.domain.diversity.unknown import MEMORY
 from services.blender.domain.greedy import Pool, greedy
@@ -24,7 +24,9 @@ from services.blender.domain.spacing import NO_ID, SpacingWindow
 class _Given(NamedTuple):
     relevance_N: Floats
     index_N: Indices
-    rows_ME: Floats
+    source_MD: NDArray[np.floating]  # of the rows: times a factor, with a constant behind
+    factor_M: Floats
+    constant_M: Floats
     own_M: Floats
     id_KN: Indices
     class_K: Indices
@@ -38,6 +40,7 @@ class _Given(NamedTuple):
 
 
 class _State(NamedTuple):
+    rows_NE: Floats  # of the candidates that were looked at
     base_N: Floats  # similarity with itself
     squares_NW: Floats  # along each basis
     bases_WE: Floats
@@ -61,7 +64,7 @@ def greedy_ssd(pool: Pool, num_picks: int) -> Picks:
     given = _Given(
         pool.relevance_N,
         pool.index_N.astype(np.int64),
-        pool.rows.rows_ME,
+        *_source(pool.rows),
         pool.rows.own_M,
         spacing.id_KN,
         spacing.class_K,
@@ -73,10 +76,12 @@ def greedy_ssd(pool: Pool, num_picks: int) -> Picks:
         pool.plan.weight,
         pool.plan.weight + spacing.most_dry_penalty + TIE,
     )
+    num_columns = given.source_MD.shape[1] + 1
     state = _State(
+        np.empty((num, num_columns)),  # memory that is not written is not fetched
         np.zeros(num),
         np.zeros((num, num_bases)),
-        np.zeros((num_bases, pool.rows.rows_ME.shape[1])),
+        np.zeros((num_bases, num_columns)),
         spacing.placed_SK,
         np.zeros(spacing.num_ids),
         np.zeros(spacing.num_ids, dtype=np.int64),
@@ -92,6 +97,20 @@ def greedy_ssd(pool: Pool, num_picks: int) -> Picks:
     return picks
 
 
+def _source(rows: PinRows) -> tuple[NDArray[np.floating], Floats, Floats]:
+    if isinstance(rows, VectorRows):
+        return np.ascontiguousarray(rows.vectors_MD), rows.factor_M, rows.constant_M
+    return np.ascontiguousarray(rows.rows_ME), np.ones(len(rows.own_M)), np.zeros(len(rows.own_M))
+
+
+@njit(cache=True, nogil=True)
+def _write_row(given: _Given, m: int, row_E: Floats) -> None:
+    last = len(row_E) - 1
+    for e in range(last):
+        row_E[e] = given.source_MD[m, e] * given.factor_M[m]
+    row_E[last] = given.constant_M[m]
+
+
 # Sums may be taken in any order: that is where the vector units come in. NaN never gets here.
 @njit(cache=True, nogil=True, fastmath={"reassoc", "contract", "nsz"})
 def _dot(a_E: Floats, b_E: Floats) -> float:
@@ -101,23 +120,35 @@ def _dot(a_E: Floats, b_E: Floats) -> float:
     return total
 
 
+@njit(cache=True, nogil=True, fastmath={"contract"})
+def _subtract(from_E: Floats, factor: float, row_E: Floats) -> None:
+    """In place, without the arrays in between: making those took more time than all products."""
+    for e in range(len(from_E)):
+        from_E[e] -= factor * row_E[e]
+
+
 @njit(cache=True, nogil=True)
 def _set_basis(bases_WE: Floats, slot: int, row_E: Floats, own: float) -> None:
     """The part of a row that is orthogonal to all bases; see `SpectrumWindow`."""
-    residual_E = row_E.copy()
+    residual_E, reach_W = row_E.copy(), np.empty(len(bases_WE))
     for _ in range(2):
-        reach_W = np.array([_dot(basis_E, residual_E) for basis_E in bases_WE])
-        for w in range(len(reach_W)):
-            residual_E -= reach_W[w] * bases_WE[w]
+        for w in range(len(bases_WE)):
+            reach_W[w] = _dot(bases_WE[w], residual_E)
+        for w in range(len(bases_WE)):
+            _subtract(residual_E, reach_W[w], bases_WE[w])
         if _dot(residual_E, residual_E) >= ENOUGH_LEFT:
             break
     length = np.sqrt(_dot(residual_E, residual_E) + own)
-    bases_WE[slot] = residual_E / length if length > TINY else np.zeros_like(residual_E)
+    bases_WE[slot] = 0.0
+    if length > TINY:
+        _subtract(bases_WE[slot], -1.0 / length, residual_E)
 
 
 @njit(cache=True, nogil=True)
 def _novelty(base: float, squares_W: Floats) -> float:
-    square = base - squares_W.sum()
+    square = base
+    for w in range(len(squares_W)):
+        square -= squares_W[w]
     return np.sqrt(square) if square >= TINY * TINY else 0.0
 
 
@@ -188,7 +219,8 @@ def _look(given: _Given, state: _State, first_free: int) -> int:
             break
         running = i + 1
         if i >= state.num_looked_at[0]:
-            row_E = given.rows_ME[given.index_N[i]]
+            row_E = state.rows_NE[i]
+            _write_row(given, given.index_N[i], row_E)
             state.base_N[i] = _dot(row_E, row_E) + given.own_M[given.index_N[i]]
             for w in range(len(state.bases_WE)):
                 state.squares_NW[i, w] = _dot(state.bases_WE[w], row_E) ** 2
@@ -215,10 +247,10 @@ def _place(given: _Given, state: _State, slot: int, chosen: int) -> None:
         state.placed_SK[0] = given.id_KN[:, chosen]
     if len(state.bases_WE):
         row = given.index_N[chosen]
-        _set_basis(state.bases_WE, slot % len(state.bases_WE), given.rows_ME[row], given.own_M[row])
+        _set_basis(state.bases_WE, slot % len(state.bases_WE), state.rows_NE[chosen], given.own_M[row])
         basis_E = state.bases_WE[slot % len(state.bases_WE)]
         for i in range(state.num_looked_at[0]):
-            state.squares_NW[i, slot % len(state.bases_WE)] = _dot(basis_E, given.rows_ME[given.index_N[i]]) ** 2
+            state.squares_NW[i, slot % len(state.bases_WE)] = _dot(basis_E, state.rows_NE[i]) ** 2
 
 
 @njit(cache=True, nogil=True)
@@ -227,7 +259,9 @@ def _loop(given: _Given, state: _State, out: Picks) -> None:
     for k in range(num_tail):
         row = len(given.relevance_N) + k
         if len(state.bases_WE):
-            _set_basis(state.bases_WE, k % len(state.bases_WE), given.rows_ME[row], given.own_M[row])
+            row_E = np.empty(state.bases_WE.shape[1])
+            _write_row(given, row, row_E)
+            _set_basis(state.bases_WE, k % len(state.bases_WE), row_E, given.own_M[row])
     first_free = 0
     for t in range(len(out.pick_T)):
         while state.is_placed_N[first_free]:

@@ -104,13 +104,14 @@ class SpacingWindow:
         is_applied_K = np.array([not rules[number].is_dry_run for number in self.class_K], dtype=np.bool_)
         self._applied_KN = self.id_KN if is_applied_K.all() else self.id_KN[is_applied_K]
         self._is_dry_C = np.array([rule.is_dry_run for rule in rules], dtype=np.bool_)
-        self._flat_penalty = self.penalty_SK.ravel()
+        self._flat_penalty, self._flat_placed = self.penalty_SK.ravel(), self.placed_SK.reshape(-1)
+        self._num_columns = len(columns)
         self._slot = 0
         self._cost_I = self._cost()
 
     def penalty(self, start: int, stop: int, out: Floats) -> None:
         """Utility that these candidates would lose in the next slot, over all classes that are not dry runs."""
-        self._cost_I.take(self._applied_KN[:, start:stop]).sum(axis=0, out=out)
+        np.add.reduce(self._cost_I.take(self._applied_KN[:, start:stop], mode="clip"), axis=0, out=out)
 
     def penalty_by_class_C(self, candidate: int) -> Floats:
         """What a candidate would lose to each class in the next slot; nothing to a dry run."""
@@ -127,14 +128,14 @@ class SpacingWindow:
     def place(self, candidate: int) -> None:
         """A candidate takes the next slot."""
         if len(self.placed_SK):
-            self.placed_SK[1:] = self.placed_SK[:-1]
-            self.placed_SK[0] = self.id_KN[:, candidate]
+            self._flat_placed[self._num_columns :] = self._flat_placed[: -self._num_columns]
+            self._flat_placed[: self._num_columns] = self.id_KN[:, candidate]
             self._slot += 1
             self._cost_I = self._cost()
 
     def _cost(self) -> Floats:
         """Of a pin with each id in the next slot."""
-        placed = self.placed_SK.ravel()
+        placed = self._flat_placed
         cost_I: Floats = np.asarray(np.bincount(placed, self._flat_penalty, self.num_ids), dtype=np.float64)
         if self._is_limited:
             counted = placed[(self.penalty_SK > 0.0).ravel()]

@@ -1,5 +1,6 @@
 """Scores from the ranker's root."""
 
+import math
 from collections.abc import Mapping
 
 import numpy as np
@@ -16,14 +17,16 @@ from services.blender.domain.scores import Scores
 from services.blender.outbound.grpc_messages import degradations_of, events_of
 from services.blender.ports import Ranking
 
+OLD_RANKER_S = 60.0  # a rollout takes longer; an answer that was empty by a fault is not held against it for good
+
 
 class GrpcRanker:
     """Ranker over RankingService. Candidates go by column; a ranker of the version before, which answers without any,
-    is asked once more by row, and from then on."""
+    is asked once more by row, and for a minute by row only."""
 
     def __init__(self, pool: ChannelPool, clock: Clock) -> None:
         self._pool, self._clock = pool, clock
-        self._takes_columns = True
+        self._rows_until_s = -math.inf
 
     async def rank(
         self, request: FeedRequest, request_id: str, candidates: Candidates, versions: Mapping[str, str]
@@ -37,12 +40,12 @@ class GrpcRanker:
             request_time_ms=self._clock.now_ms(),
             versions=common.Versions(by_artifact=versions),
         )
-        if self._takes_columns:
+        if self._clock.monotonic_s() >= self._rows_until_s:
             message.columns.CopyFrom(_columns(candidates))
             answer: pb.RankResponse = await self._pool.call(RankingServiceStub, "Rank", message)
             if answer.HasField("columns"):
                 return _ranking(answer, _scores_by_column(answer.columns, candidates))
-            self._takes_columns = False
+            self._rows_until_s = self._clock.monotonic_s() + OLD_RANKER_S
             message.ClearField("columns")
         message.candidates.extend(_rows(candidates))
         answer = await self._pool.call(RankingServiceStub, "Rank", message)

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.blender.domain.diversity.dpp import EPSILON
-from services.blender.domain.diversity.features import NO_CODE, Rows, combine, of_code_paths, of_vectors
+from services.blender.domain.diversity.features import NO_CODE, PinRows, combine, of_code_paths, of_vectors
 from services.blender.domain.diversity.ssd import SpectrumWindow
 from services.blender.domain.diversity.strategies import DiversityPlan, Strategy
 from services.blender.domain.greedy import Greedy, greedy
@@ -20,7 +20,7 @@ from services.blender.tests.test_slate import SEEDS, random_rules, random_vector
 Similarity = np.ndarray
 
 
-def similarity(rows: Rows) -> Similarity:
+def similarity(rows: PinRows) -> Similarity:
     """All pairs [M, M]."""
     products: np.ndarray = rows.rows_ME @ rows.rows_ME.T + np.diag(rows.own_M)
     return products

@@ -31,10 +31,10 @@ from services.blender.app.popular_memory import PopularMemory
 from services.blender.app.served_memory import ServedMemory
 from services.blender.app.slate_loop import SlateLoop
 from services.blender.domain.candidate import Candidate
-from services.blender.domain.candidates import Candidates
+from services.blender.domain.candidates import Candidates, no_candidates
 from services.blender.domain.feed_request import FeedRequest
 from services.blender.domain.pin_features import PinFeatures
-from services.blender.domain.scores import Scores
+from services.blender.domain.scores import Scores, falling_evenly
 from services.blender.domain.served_feed import ServedFeed
 from services.blender.domain.session import Session
 from services.blender.outbound.grpc_indexer import features_of
@@ -63,11 +63,6 @@ def _quiet() -> Iterator[None]:
     logging.disable(logging.CRITICAL)
     yield
     logging.disable(logging.NOTSET)
-
-
-def scores_of(pin_ids: Sequence[str], value: float) -> Scores:
-    """The same for all."""
-    return Scores(pin_ids, np.full(len(pin_ids), value), ("save",), np.full((len(pin_ids), 1), value))
 
 
 class World:
@@ -111,9 +106,8 @@ class World:
         if self.moods.get("cg") == "nonsense":
             pins = pins * 2
         found = [Candidate(pin, "popular", 1.0 / (1 + n), n, {"popular": 1.0}) for n, pin in enumerate(pins)]
-        return await self.meet(
-            "cg", lambda: Retrieved(Candidates.of(found[:num_candidates]), {}), Retrieved(Candidates.of([]), {})
-        )
+        candidates = Candidates.of(found[:num_candidates])
+        return await self.meet("cg", lambda: Retrieved(candidates, {}), Retrieved(no_candidates(), {}))
 
     async def popular(self, surface: str, locale: str, num_candidates: int) -> Sequence[Candidate]:
         raise AssertionError("nobody refreshes here")
@@ -122,12 +116,13 @@ class World:
         self,
         request: FeedRequest,
         request_id: str,
-        candidates: Sequence[Candidate],
+        candidates: Candidates,
         versions: Mapping[str, str],
     ) -> Ranking:
         value = math.nan if self.moods.get("ranker") == "nonsense" else 0.5
-        scores = scores_of([each.pin_id for each in candidates], value)
-        return await self.meet("ranker", lambda: Ranking(scores, {}), Ranking(scores_of([], 0.0), {}))
+        value_P = np.full(len(candidates), value)
+        scores = Scores(candidates.pin_ids, value_P, ("save",), value_P[:, None])
+        return await self.meet("ranker", lambda: Ranking(scores, {}), Ranking(falling_evenly(()), {}))
 
     async def load(self, session_id: str, page: int) -> Session:
         return await self.meet("sessions", lambda: self._sessions[session_id, page], None)  # type: ignore[arg-type]

@@ -9,7 +9,7 @@ Shapes: P items in the window, C candidates asked for.
 
 import numpy as np
 
-from services.blender.domain.diversity.features import Rows
+from services.blender.domain.diversity.features import AnyRows, PinRows
 from services.blender.domain.diversity.similarity_window import SimilarityWindow
 from services.blender.domain.relevance import Floats
 
@@ -22,7 +22,7 @@ class WindowedDpp:
 
     max_novelty = 0.0
 
-    def __init__(self, candidates: Rows, tail: Rows, window: int) -> None:
+    def __init__(self, candidates: AnyRows, tail: PinRows, window: int) -> None:
         self._window = SimilarityWindow(candidates, tail, window)
         self._ridge_WW = RIDGE * np.eye(max(0, window - 1))
         self._inverse_PP = self._inverse()

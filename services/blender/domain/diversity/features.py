@@ -8,6 +8,7 @@ Shapes: M pins (candidates, then the tail), D dimensions of a vector, E columns 
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,9 +40,18 @@ class Rows:
         """Rows times a factor each."""
         return Rows(self.rows_ME * factor_M[:, None], self.own_M * factor_M**2)
 
-    def take(self, index_N: NDArray[np.intp]) -> "Rows":
-        """These pins, in this order."""
-        return Rows(self.rows_ME[index_N], self.own_M[index_N])
+    def part(self, start: int, stop: int) -> Floats:
+        """Rows from `start` to before `stop`."""
+        return self.rows_ME[start:stop]
+
+    @property
+    def num_columns(self) -> int:
+        """E."""
+        return int(self.rows_ME.shape[1])
+
+    def write(self, index_P: NDArray[np.intp], out_PE: Floats) -> None:
+        """Rows of these pins."""
+        out_PE[:] = self.rows_ME[index_P]
 
     def split(self, num_candidates: int) -> tuple["Rows", "Rows"]:
         """The candidates and the tail."""
@@ -49,12 +59,96 @@ class Rows:
         return Rows(self.rows_ME[head], self.own_M[head]), Rows(self.rows_ME[tail], self.own_M[tail])
 
 
+@dataclass(frozen=True)
+class VectorRows:
+    """Rows that are vectors times a factor each and a constant behind; made only where they are read."""
+
+    vectors_MD: NDArray[np.floating]
+    factor_M: Floats
+    constant_M: Floats
+
+    @cached_property
+    def rows_ME(self) -> Floats:
+        """All of them."""
+        rows_ME: Floats = np.empty((len(self.factor_M), self.num_columns))
+        self.write(np.arange(len(rows_ME)), rows_ME)
+        return rows_ME
+
+    @property
+    def own_M(self) -> Floats:
+        """Nothing."""
+        return np.zeros(len(self.factor_M))
+
+    @property
+    def num_columns(self) -> int:
+        """E."""
+        return int(self.vectors_MD.shape[1]) + 1
+
+    def self_similarity_M(self) -> Floats:
+        """1, or 0 for a pin of which nothing is known."""
+        return 2.0 * self.constant_M**2
+
+    def scaled(self, factor_M: Floats) -> Rows:
+        """Rows times a factor each."""
+        return Rows(self.rows_ME, self.own_M).scaled(factor_M)
+
+    def part(self, start: int, stop: int) -> Floats:
+        """Rows from `start` to before `stop`."""
+        return self.rows_ME[start:stop]
+
+    def write(self, index_P: NDArray[np.intp], out_PE: Floats) -> None:
+        """Rows of these pins."""
+        np.multiply(self.vectors_MD[index_P], self.factor_M[index_P, None], out=out_PE[:, :-1])
+        out_PE[:, -1] = self.constant_M[index_P]
+
+    def split(self, num_candidates: int) -> tuple["VectorRows", "VectorRows"]:
+        """The candidates and the tail."""
+        parts = [(each[:num_candidates], each[num_candidates:]) for each in (self.factor_M, self.constant_M)]
+        heads, tails = zip(*parts, strict=True)
+        vectors_MD = self.vectors_MD
+        return VectorRows(vectors_MD[:num_candidates], *heads), VectorRows(vectors_MD[num_candidates:], *tails)
+
+
+PinRows = Rows | VectorRows
+
+
+class OrderedRows:
+    """Rows in another order, gathered only as far as they are asked for: most candidates never are, and filling memory
+    costs more than reading it."""
+
+    def __init__(self, rows: PinRows, index_N: NDArray[np.intp]) -> None:
+        self._rows, self._index_N = rows, index_N
+        self._rows_NE: Floats = np.empty((len(index_N), rows.num_columns))
+        self._num_gathered = 0
+        self.own_M = rows.own_M[index_N]
+
+    def part(self, start: int, stop: int) -> Floats:
+        """Rows from `start` to before `stop`."""
+        if stop > self._num_gathered:
+            new = slice(self._num_gathered, stop)
+            self._rows.write(self._index_N[new], self._rows_NE[new])
+            self._num_gathered = stop
+        return self._rows_NE[start:stop]
+
+    @property
+    def num_columns(self) -> int:
+        """E."""
+        return self._rows.num_columns
+
+    def self_similarity_M(self) -> Floats:
+        """As of the rows."""
+        return self._rows.self_similarity_M()[self._index_N]
+
+
+AnyRows = PinRows | OrderedRows
+
+
 def nothing_known(num_pins: int) -> Rows:
     """Pins that are like nothing."""
     return Rows(np.zeros((num_pins, 0)), np.zeros(num_pins))
 
 
-def of_vectors(vectors_MD: NDArray[np.floating]) -> Rows:
+def of_vectors(vectors_MD: NDArray[np.floating]) -> VectorRows:
     """Unit rows with a constant 1 appended, over √2, so that inner products are (1 + cos) / 2.
 
     A row that is zero or not finite becomes zero: it is like nothing, not even itself.
@@ -66,10 +160,7 @@ def of_vectors(vectors_MD: NDArray[np.floating]) -> Rows:
     if not is_usable_M.all():
         given_MD = np.where(is_usable_M[:, None], given_MD, 0)
         lengths_M = np.where(is_usable_M, lengths_M, 1.0)
-    rows_ME = np.empty((given_MD.shape[0], given_MD.shape[1] + 1))
-    np.multiply(given_MD, (np.sqrt(0.5) / lengths_M)[:, None], out=rows_ME[:, :-1])
-    np.multiply(is_usable_M, np.sqrt(0.5), out=rows_ME[:, -1])
-    return Rows(rows_ME, np.zeros(len(rows_ME)))
+    return VectorRows(given_MD, is_usable_M * np.sqrt(0.5) / lengths_M, is_usable_M * np.sqrt(0.5))
 
 
 def of_code_paths(code_ML: Codes, threshold: float = 0.0) -> Rows:
@@ -95,7 +186,7 @@ def of_code_paths(code_ML: Codes, threshold: float = 0.0) -> Rows:
     return _unit(Rows(np.hstack(shared_columns), own_M))
 
 
-def combine(parts: Sequence[Rows], weights: Sequence[float]) -> Rows:
+def combine(parts: Sequence[PinRows], weights: Sequence[float]) -> PinRows:
     """The weighted sum of these similarities; a pin that lacks a signal is judged by those it has.
 
     Raises: ValueError when a weight is negative or none is above 0.

@@ -5,7 +5,7 @@ Carbonell and Goldstein 1998; theirs looks at all items placed, ours at the last
 
 import numpy as np
 
-from services.blender.domain.diversity.features import Rows
+from services.blender.domain.diversity.features import AnyRows, PinRows
 from services.blender.domain.diversity.similarity_window import SimilarityWindow
 from services.blender.domain.relevance import Floats
 
@@ -15,7 +15,7 @@ class MarginalRelevance:
 
     max_novelty = 1.0
 
-    def __init__(self, candidates: Rows, tail: Rows, window: int) -> None:
+    def __init__(self, candidates: AnyRows, tail: PinRows, window: int) -> None:
         self._window = SimilarityWindow(candidates, tail, window)
 
     def novelty(self, start: int, stop: int) -> Floats:

@@ -10,7 +10,7 @@ Shapes: P items in the window, K eigenpairs, C candidates asked for.
 
 import numpy as np
 
-from services.blender.domain.diversity.features import Rows
+from services.blender.domain.diversity.features import AnyRows, PinRows
 from services.blender.domain.diversity.similarity_window import SimilarityWindow
 from services.blender.domain.relevance import Floats
 
@@ -23,7 +23,7 @@ class SpectralWindow:
 
     max_novelty = 1.0
 
-    def __init__(self, candidates: Rows, tail: Rows, window: int, num_eigenpairs: int = NUM_EIGENPAIRS) -> None:
+    def __init__(self, candidates: AnyRows, tail: PinRows, window: int, num_eigenpairs: int = NUM_EIGENPAIRS) -> None:
         self._window = SimilarityWindow(candidates, tail, window)
         self._num_eigenpairs = num_eigenpairs
 

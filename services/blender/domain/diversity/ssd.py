@@ -10,7 +10,7 @@ import math
 
 import numpy as np
 
-from services.blender.domain.diversity.features import TINY, Rows
+from services.blender.domain.diversity.features import TINY, AnyRows, PinRows
 from services.blender.domain.relevance import Floats
 
 ENOUGH_LEFT = 0.5  # of a row's square of 1
@@ -22,11 +22,11 @@ class SpectrumWindow:
 
     max_novelty = 1.0
 
-    def __init__(self, candidates: Rows, tail: Rows, window: int) -> None:
+    def __init__(self, candidates: AnyRows, tail: PinRows, window: int) -> None:
         self._candidates = candidates
         self._base_N = candidates.self_similarity_M()
         num_bases = max(0, window - 1)
-        self._bases_WE: Floats = np.zeros((num_bases, candidates.rows_ME.shape[1]))
+        self._bases_WE: Floats = np.zeros((num_bases, candidates.num_columns))
         self._squares_WN: Floats = np.zeros((num_bases, len(self._base_N)))
         self._num_asked = 0  # columns of the squares that are filled
         self._ones_W: Floats = np.ones(num_bases)
@@ -37,7 +37,7 @@ class SpectrumWindow:
     def novelty(self, start: int, stop: int) -> Floats:
         """Length of each candidate's part that is orthogonal to the window, in [0, 1]."""
         if stop > self._num_asked:
-            rows_PE = self._candidates.rows_ME[self._num_asked : stop]
+            rows_PE = self._candidates.part(self._num_asked, stop)
             self._squares_WN[:, self._num_asked : stop] = np.square(self._bases_WE @ rows_PE.T)
             self._num_asked = stop
         squares: Floats = self._base_N[start:stop] - self._ones_W @ self._squares_WN[:, start:stop]
@@ -46,14 +46,14 @@ class SpectrumWindow:
 
     def place(self, index: int) -> None:
         """Candidate `index` takes the next slot."""
-        self._push(self._candidates.rows_ME[index], self._candidates.own_M[index])
+        self._push(self._candidates.part(index, index + 1)[0], self._candidates.own_M[index])
 
     def _push(self, row_E: Floats, own: float) -> None:
         if not len(self._bases_WE):
             return
         basis_E = self._basis_of(row_E, own)
         self._bases_WE[self._slot] = basis_E
-        reach = self._candidates.rows_ME[: self._num_asked] @ basis_E
+        reach = self._candidates.part(0, self._num_asked) @ basis_E
         np.multiply(reach, reach, out=self._squares_WN[self._slot, : self._num_asked])
         self._slot = (self._slot + 1) % len(self._bases_WE)
 
