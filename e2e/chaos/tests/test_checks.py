@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from e2e.chaos.checks import CHECKS, NEEDED
+from e2e.chaos.checks import CHECKS
 from e2e.chaos.history import FAIL, INFO, OK, History, Record, windows
+from e2e.chaos.measures import NEEDED
 
 NUM_SECONDS = 120
 Mutate = Callable[[History], None]
