@@ -15,6 +15,7 @@ from chassis.grpc.admission import ResourceOf
 from chassis.grpc.client import ChannelPool
 from chassis.grpc.limits import MethodLimit, ServerLimits
 from chassis.grpc.server import GrpcDoor, Servicer
+from chassis.grpc.target import peer_name
 from chassis.grpc.wrong_answers import WrongAnswers
 from chassis.health import Health
 from chassis.kafka.bus import Bus, KafkaBus, Producer
@@ -102,6 +103,7 @@ class Shell:
             pools[target] = ChannelPool(
                 target,
                 zone=self.config.zone,
+                name=peer_name(target),
                 metrics=self.metrics,
                 clock=self.clock,
                 certificates=self._certificates,

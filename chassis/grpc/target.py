@@ -36,6 +36,18 @@ def parse_target(target: str) -> tuple[Address, ...]:
     return addresses
 
 
+def peer_name(target: str) -> str:
+    """What metrics call the peer: its host's name without zone and domain ("cg" of "cg-az-a.feeds.svc:7104@az-a").
+
+    Targets that name no host, or hosts of several names, are called by what they are.
+    """
+    addresses = parse_target(target)
+    hosts = {
+        address.host_port.rpartition(":")[0].split(".")[0].removesuffix(f"-{address.zone}") for address in addresses
+    }
+    return hosts.pop() if len(hosts) == 1 and all(address.may_be_many for address in addresses) else target
+
+
 def _address(part: str, target: str) -> Address:
     host_port, _, zone = part.partition("@")
     host, _, port = host_port.rpartition(":")

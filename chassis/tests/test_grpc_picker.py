@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from chassis.errors import DeadlineExceeded, Invalid, Overloaded, Unavailable
 from chassis.grpc.picker import FAILURES_TO_EJECT, FIRST_EJECTION_S, MAX_EJECTION_S, Picker
-from chassis.grpc.target import Address, parse_target
+from chassis.grpc.target import Address, parse_target, peer_name
 
 
 class _Clock:
@@ -141,3 +141,17 @@ def test_target_names_zones_and_refuses_nonsense() -> None:
     for wrong in ("", " , ", "host", "host:", "host:0", "host:99999", ":80", "h:1,h:1@b", "h:x"):
         with pytest.raises(Invalid):
             parse_target(wrong)
+
+
+@pytest.mark.parametrize(
+    ("target", "name"),
+    [
+        ("cg-az-a.feeds.svc.cluster.local:7104@az-a,cg-az-b.feeds.svc.cluster.local:7104@az-b", "cg"),
+        ("ranker-root-az-a:7105@az-a", "ranker-root"),
+        ("indexer:7103", "indexer"),
+        ("127.0.0.1:7104@local", "127.0.0.1:7104@local"),
+        ("cg-az-a:1@az-a,other-az-b:2@az-b", "cg-az-a:1@az-a,other-az-b:2@az-b"),
+    ],
+)
+def test_a_peer_is_called_by_its_host_without_the_zone(target: str, name: str) -> None:
+    assert peer_name(target) == name

@@ -1,5 +1,6 @@
 """One cluster for all of these tests, given by variables; without it they are skipped and say so."""
 
+import json
 import os
 import secrets
 import subprocess
@@ -24,6 +25,7 @@ OTHER_TAG = "CORKBOARD_OTHER_IMAGE_TAG"
 NAMESPACE = "CORKBOARD_CLUSTER_NAMESPACE"
 BUNDLES = "CORKBOARD_CLUSTER_BUNDLES"
 ZONE_COMMAND = "CORKBOARD_ZONE_COMMAND"
+REPORT = "CORKBOARD_CLUSTER_REPORT"
 ZONE_COMMAND_S = 120.0
 
 
@@ -126,3 +128,16 @@ def zone_command() -> Callable[..., None]:
         assert done.returncode == 0, f"{command} {' '.join(arguments)}: {done.stderr}"
 
     return run
+
+
+@pytest.fixture
+def record() -> Callable[[str, object], None]:
+    """Adds what a test measured to the file that a variable names; without one it is not kept."""
+
+    def add(what: str, found: object) -> None:
+        if name := os.environ.get(REPORT, ""):
+            path = Path(name)
+            known = json.loads(path.read_text()) if path.exists() else {}
+            path.write_text(json.dumps({**known, what: found}, indent=1) + "\n")
+
+    return add

@@ -42,7 +42,7 @@ async def under_load(
 
 @pytest.mark.parametrize("service", ["blender", "ranker-leaf", "ingest", "indexer"])
 async def test_a_service_is_deployed_and_rolled_back_alone_without_an_error(
-    installation: Installation, service: str, record_property: Callable[[str, object], None]
+    installation: Installation, service: str, record: Callable[[str, object], None]
 ) -> None:
     zone = installation.zones[-1]
     others = {pod.metadata.name for pod in installation.pods(zone=zone)} - {
@@ -57,13 +57,13 @@ async def test_a_service_is_deployed_and_rolled_back_alone_without_an_error(
 
     heard = await under_load(installation, f"deploy-{service}", deploy_and_roll_back)
     for one in heard.values():
-        record_property(f"{service} deployed, zone {one.zone}", one.summary())
+        record(f"{service} deployed, zone {one.zone}", one.summary())
     assert {zone: one.errors for zone, one in heard.items() if one.errors} == {}
     assert others <= {pod.metadata.name for pod in installation.pods(zone=zone)}, "other services were restarted, too"
 
 
 async def test_an_older_build_runs_beside_a_newer_one(
-    installation: Installation, record_property: Callable[[str, object], None]
+    installation: Installation, record: Callable[[str, object], None]
 ) -> None:
     other = os.environ.get(OTHER_TAG, "")
     if not other:
@@ -83,12 +83,12 @@ async def test_an_older_build_runs_beside_a_newer_one(
         for service in services:
             installation.helm.upgrade(f"{service}-{zone}", service, "image.tag=")
     for one in heard.values():
-        record_property(f"mixed versions, zone {one.zone}", one.summary())
+        record(f"mixed versions, zone {one.zone}", one.summary())
     assert {zone: one.errors for zone, one in heard.items() if one.errors} == {}
 
 
 async def test_a_drained_node_costs_the_other_zones_nothing(
-    installation: Installation, record_property: Callable[[str, object], None]
+    installation: Installation, record: Callable[[str, object], None]
 ) -> None:
     zone, rest = installation.zones[-1], installation.zones[:-1]
     nodes = installation.core.list_node(label_selector=f"topology.kubernetes.io/zone={zone}", _request_timeout=API_S)
@@ -109,9 +109,9 @@ async def test_a_drained_node_costs_the_other_zones_nothing(
         for name in names:
             cordon(installation, name, is_closed=False)
     back_s = await asyncio.to_thread(installation.wait_ready, BACK_WITHIN_S)
-    record_property("drained zone was back after s", round(back_s, 1))
+    record("drained zone was back after s", round(back_s, 1))
     for one in heard.values():
-        record_property(f"drain of {zone}, zone {one.zone}", one.summary())
+        record(f"drain of {zone}, zone {one.zone}", one.summary())
     assert {zone: one.errors for zone, one in heard.items() if one.errors} == {}
 
 

@@ -18,7 +18,7 @@ AWAY = "20s"
 
 
 async def test_a_shifted_zone_is_away_and_back_without_an_error_elsewhere(
-    reached: Cluster, installation: Installation, record_property: Callable[[str, object], None]
+    reached: Cluster, installation: Installation, record: Callable[[str, object], None]
 ) -> None:
     zone = installation.zones[-2]
     rest = tuple(each for each in installation.zones if each != zone)
@@ -37,7 +37,7 @@ async def test_a_shifted_zone_is_away_and_back_without_an_error_elsewhere(
 
     heard = await press(installation, rest, f"shift-{uuid.uuid4().hex[:6]}", 20.0, shift)
     for one in heard.values():
-        record_property(f"{zone} shifted, zone {one.zone}", one.summary())
+        record(f"{zone} shifted, zone {one.zone}", one.summary())
     assert {each: one.errors for each, one in heard.items() if one.errors} == {}
     assert any(away), f"the doors of {zone} never closed"
     assert installation.unready() == [] and len(installation.pods("blender", zone)) == 1

@@ -1,11 +1,8 @@
 """A zone dies, freezes, cannot speak, comes back: the others do not notice, and nothing acknowledged is lost."""
 
 import asyncio
-import json
-import os
 import uuid
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 
@@ -14,11 +11,10 @@ from e2e.cluster.load import Heard, press, readable
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 
-CONTROL_S, FAULT_S, LOST = 40.0, 50.0, -2  # the zone in the middle: quota and the lake's writer are in the first
+CONTROL_S, FAULT_S, LOST = 30.0, 45.0, -2  # the zone in the middle: quota and the lake's writer are in the first
 MAX_ERROR_RATIO = 0.001
 MAX_P99_RATIO, NOISE_MS = 1.2, 60.0  # one machine carries all zones here: less than this it cannot tell apart
 BACK_WITHIN_S = 300.0
-REPORT = "CORKBOARD_CLUSTER_REPORT"
 FAULTS = {
     "killed": ("kill",),
     "paused": ("pause",),
@@ -44,7 +40,7 @@ async def test_other_zones_do_not_notice_a_zone_that_is(
     fault: str,
     installation: Installation,
     zone_command: Callable[..., None],
-    record_property: Callable[[str, object], None],
+    record: Callable[[str, object], None],
 ) -> None:
     lost = installation.zones[LOST]
     rest = tuple(zone for zone in installation.zones if zone != lost)
@@ -62,24 +58,15 @@ async def test_other_zones_do_not_notice_a_zone_that_is(
     finally:
         await asyncio.to_thread(zone_command, "heal", lost)
     back_s = await asyncio.to_thread(installation.wait_ready, BACK_WITHIN_S)
-    healed = await press(installation, installation.zones, f"{run}-healed", CONTROL_S / 2)
+    healed = await press(installation, installation.zones, f"{run}-healed", CONTROL_S)
     phases = {"control": control, "fault": during, "healed": healed}
     report = {f"{phase}, {zone}": one.summary() for phase, by_zone in phases.items() for zone, one in by_zone.items()}
-    keep(fault, {"lost": lost, "back_s": round(back_s, 1), **report})
-    record_property(fault, report)
+    record(f"zone {fault}", {"lost": lost, "back_s": round(back_s, 1), **report})
     for zone in installation.zones:
         for heard in phases.values():
             await readable(installation.surface(zone), heard)
     assert [line for zone in rest for line in verdict(control[zone], during[zone])] == []
     assert {zone: one.errors for zone, one in healed.items() if one.errors} == {}
-
-
-def keep(fault: str, report: dict[str, object]) -> None:
-    """Into the file that a variable names, beside what it has."""
-    if name := os.environ.get(REPORT, ""):
-        path = Path(name)
-        found = json.loads(path.read_text()) if path.exists() else {}
-        path.write_text(json.dumps({**found, fault: report}, indent=1) + "\n")
 
 
 def heard(zone: str, latencies_ms: list[float], num_errors: int = 0) -> Heard:
