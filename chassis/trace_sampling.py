@@ -1,6 +1,6 @@
 """Which traces are recorded: a share of them, and under load not more than so many a second.
 
-A recorded feed is some thirty-five spans, which cost all services together about as much as a tenth of the feed itself.
+A recorded feed is some thirty-five spans; storing them alone takes 2.7 ms of CPU.
 """
 
 from collections.abc import Sequence

@@ -32,7 +32,7 @@ KINDS = {
 }
 EXPORT_EVERY_MS = 1000  # an export costs some milliseconds whatever is in it; a trace is whole about a second later
 FLUSH_WITHIN_S = 2.0
-MAX_PER_S = 10.0  # traces; above it they cost more than a twentieth of what two cores can serve
+MAX_PER_S = 10.0  # traces; more than a person makes, and a bound on what they cost
 HEADER = "traceparent"
 # W3C Trace Context, level 1: lower-case hex; a version after 00 may have more at its end, ff is none
 TRACEPARENT = re.compile(

@@ -16,7 +16,7 @@ from corkboard.local.home import Home
 from corkboard.session import Endpoints
 
 if TYPE_CHECKING:  # the scenarios live beside the tests of the whole, in a checkout and not in the wheel
-    from e2e.chaos.scenarios import Scenario
+    from e2e.chaos.scenario import Scenario
     from e2e.chaos.verdict import Outcome
     from e2e.house import House
 

@@ -6,29 +6,37 @@ difference.
 
 import itertools
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping
 
-import numpy as np
-
-from e2e.chaos.history import FAIL, INFO, OK, History, Record, windows
+from e2e.chaos.history import FAIL, OK, History, Record, windows
+from e2e.chaos.measures import (
+    DEADLINE_MS,
+    PEAK_OVER_S,
+    SLACK_MS,
+    attempts_per_feed,
+    error_ratio,
+    late_ratio,
+    missing_services,
+    p99_ms,
+    peak_of_attempts,
+    reads,
+    slope,
+    whole_share,
+)
 
 Check = Callable[[History, History], list[str]]
 
-DEADLINE_MS = 250.0
-SLACK_MS = 250.0  # the client's and the wire's part on two busy cores
 LATE_RATIO = 0.02  # more late feeds than the control has
 STALL_MS = 1_000.0
 STEADY_AMPLIFICATION, PEAK_AMPLIFICATION = 1.2, 2.0
-PEAK_OVER_S = 5.0  # shorter, and one feed more or less decides
 JOINED_RATIO = 0.99
 ZONE_ERROR_RATIO, ZONE_P99_RATIO, ZONE_NOISE_MS = 0.001, 1.2, 50.0
 CALM_S = 10.0  # from a fault's end until what it tore is whole again
-NEEDED = {"feed": {"blender", "cg", "ranker"}, "publish": {"ingest", "enrich", "indexer"}}
 GOODPUT_RATIO = 0.8
 SLOPE_MB_PER_MIN = 1.0
 WARM_UP_S = 60.0
 RECOVERY_S = 5.0
+START_S = 20.0  # a process with all it needs on its disk, on two busy cores
 NAMED: Mapping[str, frozenset[str]] = {
     "cg": frozenset({"retrieve", "cg"}),
     "ranker": frozenset({"rank", "ranker"}),
@@ -38,17 +46,17 @@ NAMED: Mapping[str, frozenset[str]] = {
 
 def no_acknowledged_event_lost(run: History, _: History) -> list[str]:
     """Every event that ingest acknowledged is in its user's sequence at the end."""
-    reads = _reads(run)
+    found = reads(run)
     return [
         f"{record.value['event_id']} of {record.key} was acknowledged and cannot be read"
         for record in run.of("publish")
-        if record.outcome == OK and record.value["event_id"] not in reads.get(record.key, ())
+        if record.outcome == OK and record.value["event_id"] not in found.get(record.key, ())
     ]
 
 
 def none_twice(run: History, _: History) -> list[str]:
     """No sequence holds an event more than once."""
-    found = ((user, event, count) for user, ids in _reads(run).items() for event, count in Counter(ids).items())
+    found = ((user, event, count) for user, ids in reads(run).items() for event, count in Counter(ids).items())
     return [f"{event} is {count} times in the sequence of {user}" for user, event, count in found if count > 1]
 
 
@@ -57,7 +65,7 @@ def nothing_invented(run: History, _: History) -> list[str]:
     sent = {(record.key, record.value["event_id"]) for record in run.of("publish") if record.outcome != FAIL}
     return [
         f"{event} in the sequence of {user} was never sent, or was refused"
-        for user, ids in _reads(run).items()
+        for user, ids in reads(run).items()
         for event in ids
         if (user, event) not in sent
     ]
@@ -67,7 +75,7 @@ def per_user_order(run: History, _: History) -> list[str]:
     """A sequence is in the order of its events' times."""
     times = {record.value["event_id"]: record.value["event_time_ms"] for record in run.of("publish")}
     wrong = []
-    for user, ids in _reads(run).items():
+    for user, ids in reads(run).items():
         known = [event for event in ids if event in times]
         pairs = itertools.pairwise(known)
         wrong += [f"{user}: {after} comes behind {before}" for before, after in pairs if times[after] < times[before]]
@@ -77,8 +85,8 @@ def per_user_order(run: History, _: History) -> list[str]:
 def feed_in_deadline(run: History, control: History) -> list[str]:
     """Feeds come without an error and in the deadline, but for what a run without faults misses as well."""
     errors = [f"feed of {one.key} at {one.t:.1f} s: {one.value['code']}" for one in run.of("feed") if one.outcome != OK]
-    allowed = _late_ratio(control) + LATE_RATIO
-    late = _late_ratio(run)
+    allowed = late_ratio(control) + LATE_RATIO
+    late = late_ratio(run)
     slow = [f"{late:.1%} of feeds took more than {DEADLINE_MS + SLACK_MS:.0f} ms; allowed {allowed:.1%}"]
     return errors + (slow if late > allowed else [])
 
@@ -109,11 +117,11 @@ def cache_rebuildable(run: History, control: History) -> list[str]:
 def retry_amplification(run: History, control: History) -> list[str]:
     """The parts behind a feed see at most 1.2 times the usual attempts for it, at most twice in any five seconds."""
     wrong = []
-    for process, usual in _attempts_per_feed(control).items():
-        steady, peak = _attempts_per_feed(run).get(process, 0.0), _peak_of_attempts(run, process)
+    for process, usual in attempts_per_feed(control).items():
+        steady, peak = attempts_per_feed(run).get(process, 0.0), peak_of_attempts(run, process)
         if usual and steady > STEADY_AMPLIFICATION * usual:
             wrong.append(f"{process} saw {steady:.2f} attempts for each feed; {usual:.2f} without faults")
-        usual_peak = max(usual, _peak_of_attempts(control, process))
+        usual_peak = max(usual, peak_of_attempts(control, process))
         if usual and peak > PEAK_AMPLIFICATION * usual_peak:
             wrong.append(
                 f"{process} saw {peak:.2f} attempts for each feed within {PEAK_OVER_S:.0f} s; {usual_peak:.2f}"
@@ -134,11 +142,11 @@ def traces_are_joined(run: History, _: History) -> list[str]:
     """At least 99 % of traces have every service in them and no span without its parent; not around faults."""
     faults = windows(run)
     calm = [one for one in run.of("trace") if not any(each.begin_s <= one.t <= each.end_s + CALM_S for each in faults)]
-    torn = [one for one in calm if one.value["num_orphans"] or _missing_services(one)]
+    torn = [one for one in calm if one.value["num_orphans"] or missing_services(one)]
     if len(torn) <= (1 - JOINED_RATIO) * len(calm):
         return [] if calm else ["no trace was seen"]
     examples = [
-        f"{one.key} {one.trace}: {one.value['num_orphans']} orphans, no {_missing_services(one)}" for one in torn
+        f"{one.key} {one.trace}: {one.value['num_orphans']} orphans, no {missing_services(one)}" for one in torn
     ]
     return [f"{len(torn)} of {len(calm)} traces are not whole", *examples[:5]]
 
@@ -155,22 +163,29 @@ def answers_are_sound(run: History, _: History) -> list[str]:
 
 
 def statically_stable(run: History, control: History) -> list[str]:
-    """What only steers may be away: feeds that stay whole are as many as without faults, but for a fifth."""
-    shares = [_whole_share(each) for each in (run, control)]
-    return (
-        [f"{shares[0]:.1%} of feeds are whole; {shares[1]:.1%} without faults"] if shares[0] < 0.8 * shares[1] else []
-    )
+    """What only steers may be away: feeds stay whole, but for a fifth, and a process that starts meanwhile does so."""
+    restarts = [one for one in windows(run) if one.action == "restart"]
+    slow = [
+        f"{one.target} took {one.end_s - one.begin_s:.0f} s to start, from {one.begin_s:.0f} s on"
+        for one in restarts
+        if one.end_s - one.begin_s > START_S
+    ]
+    away = [(one.begin_s, one.end_s + RECOVERY_S) for one in restarts]
+    shares = [whole_share(each, away) for each in (run, control)]
+    if shares[0] < 0.8 * shares[1]:
+        slow.append(f"{shares[0]:.1%} of feeds are whole; {shares[1]:.1%} without faults")
+    return slow
 
 
 def zone_isolation(run: History, control: History) -> list[str]:
     """What befalls another zone is not felt here: errors at most +0.1 %, p99 of feeds at most +20 % and 50 ms."""
-    errors, usual_errors = _error_ratio(run), _error_ratio(control)
-    p99_ms, usual_ms = _p99_ms(run), _p99_ms(control)
+    errors, usual_errors = error_ratio(run), error_ratio(control)
+    slow_ms, usual_ms = p99_ms(run), p99_ms(control)
     wrong = []
     if errors > usual_errors + ZONE_ERROR_RATIO:
         wrong.append(f"{errors:.2%} of calls failed; {usual_errors:.2%} without faults")
-    if p99_ms > usual_ms * ZONE_P99_RATIO + ZONE_NOISE_MS:
-        wrong.append(f"p99 of feeds was {p99_ms:.0f} ms; {usual_ms:.0f} ms without faults")
+    if slow_ms > usual_ms * ZONE_P99_RATIO + ZONE_NOISE_MS:
+        wrong.append(f"p99 of feeds was {slow_ms:.0f} ms; {usual_ms:.0f} ms without faults")
     return wrong
 
 
@@ -230,9 +245,9 @@ def memory_is_flat(run: History, _: History) -> list[str]:
     wrong = []
     for name, samples in series.items():
         warm = [one for one in samples if one.t > samples[0].t + WARM_UP_S]
-        slope = _slope([one.t / 60 for one in warm], [float(one.value) for one in warm])
-        if slope > SLOPE_MB_PER_MIN:
-            wrong.append(f"{name.split()[0]} grows by {slope:.1f} MB a minute")
+        growth = slope([one.t / 60 for one in warm], [float(one.value) for one in warm])
+        if growth > SLOPE_MB_PER_MIN:
+            wrong.append(f"{name.split()[0]} grows by {growth:.1f} MB a minute")
     return wrong
 
 
@@ -260,66 +275,3 @@ CHECKS: Mapping[str, Check] = {
         memory_is_flat,
     )
 }
-
-
-def _reads(run: History) -> dict[str, Sequence[str]]:
-    """The last read of each user."""
-    return {record.key: record.value for record in run.of("read")}
-
-
-def _late_ratio(run: History) -> float:
-    feeds = [one for one in run.of("feed") if one.outcome in (OK, INFO)]
-    num_late = sum(1 for one in feeds if one.value["latency_ms"] > DEADLINE_MS + SLACK_MS)
-    return num_late / max(1, len(feeds))
-
-
-def _attempts_per_feed(run: History) -> dict[str, float]:
-    """Calls that servers saw, so retries below our own code count; a counter that falls began again."""
-    num_feeds = sum(1 for _ in run.of("feed"))
-    last: dict[str, Any] = {}
-    total: dict[str, float] = {}
-    for one in run.of("sample"):
-        if one.key == "server_calls":
-            before = last.get(one.process, one.value)
-            total[one.process] = total.get(one.process, 0.0) + (
-                one.value - before if one.value >= before else one.value
-            )
-            last[one.process] = one.value
-    return {process: count / max(1, num_feeds) for process, count in total.items()}
-
-
-def _peak_of_attempts(run: History, process: str) -> float:
-    """The most attempts for each feed within a few seconds; seconds with fewer than three feeds tell nothing."""
-    last_s = max((one.t for one in run.of("feed")), default=0.0)
-    peaks = [0.0]
-    for begin_s in np.arange(0.0, last_s, PEAK_OVER_S):
-        part = History([one for one in run.records if begin_s <= one.t < begin_s + PEAK_OVER_S])
-        if sum(1 for _ in part.of("feed")) >= 3:
-            peaks.append(_attempts_per_feed(part).get(process, 0.0))
-    return max(peaks)
-
-
-def _missing_services(trace: Record) -> list[str]:
-    """A feed that names what it lacks need not have it."""
-    missing = NEEDED[trace.key] - set(trace.value["services"])
-    return [] if trace.value.get("degraded") else sorted(missing)
-
-
-def _error_ratio(run: History) -> float:
-    calls = [*run.of("feed"), *run.of("publish")]
-    return sum(one.outcome != OK for one in calls) / max(1, len(calls))
-
-
-def _p99_ms(run: History) -> float:
-    took_ms = [float(one.value["latency_ms"]) for one in run.of("feed")]
-    return float(np.quantile(took_ms, 0.99)) if took_ms else 0.0
-
-
-def _whole_share(run: History) -> float:
-    feeds = list(run.of("feed"))
-    return sum(one.outcome == OK and not one.value["degraded"] for one in feeds) / max(1, len(feeds))
-
-
-def _slope(minutes: Sequence[float], values: Sequence[float]) -> float:
-    """Least squares; 0 for fewer than three points."""
-    return float(np.polyfit(minutes, values, 1)[0]) if len(minutes) >= 3 else 0.0

@@ -21,7 +21,7 @@ from chassis.bundles import BundleStore, Release
 from chassis.bundles.release import MANIFEST
 from chassis.kafka.topic import Topic
 from corkboard import releases
-from e2e.chaos.scenarios import Fault
+from e2e.chaos.scenario import Fault
 from e2e.house import House
 from protos import topics
 

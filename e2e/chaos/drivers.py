@@ -14,7 +14,7 @@ from corkboard.local.control import ask
 from corkboard.local.run_file import RunFile
 from e2e.chaos import data_faults, secrets_change
 from e2e.chaos.history import INFO, Record
-from e2e.chaos.scenarios import Fault
+from e2e.chaos.scenario import Fault
 from e2e.chaos.stand_ins import READY_WITHIN_S, Stage
 from e2e.house import House
 

@@ -7,7 +7,8 @@ cannot do is told in `NOT_IN_MESH`; nothing is left out silently.
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from e2e.chaos.scenarios import SCENARIOS, Fault, Scenario
+from e2e.chaos.scenario import Fault, Scenario
+from e2e.chaos.scenarios import SCENARIOS
 
 SEED = 0
 API_VERSION = "chaos-mesh.org/v1alpha1"

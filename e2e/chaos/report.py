@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 from jinja2 import Template
 
-from e2e.chaos.checks import CHECKS, DEADLINE_MS, SLACK_MS
+from e2e.chaos.checks import CHECKS
 from e2e.chaos.history import INFO, OK, History, Window, windows
+from e2e.chaos.measures import DEADLINE_MS, SLACK_MS
 from e2e.chaos.verdict import Outcome
 
 WIDTH, HEIGHT, LEFT, TOP, BOTTOM = 900, 170, 60, 26, 18

@@ -19,7 +19,7 @@ from e2e.chaos import data_faults, joined, watch
 from e2e.chaos.drivers import Driver, own_pid
 from e2e.chaos.effects import Effects
 from e2e.chaos.history import FAIL, OK, History, Record
-from e2e.chaos.scenarios import Fault, Scenario
+from e2e.chaos.scenario import Fault, Scenario
 from e2e.chaos.stand_ins import READY_WITHIN_S, Stage
 from e2e.chaos.verdict import Outcome, judge
 from e2e.chaos.workload import Workload

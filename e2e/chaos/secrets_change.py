@@ -8,7 +8,7 @@ from typing import Any
 from chassis.errors import Invalid
 from chassis.testing.authority import LocalAuthority
 from corkboard.local.certificates import PREFIX, paths_of
-from e2e.chaos.scenarios import Fault
+from e2e.chaos.scenario import Fault
 from e2e.house import House
 from protos.callers import OUTSIDE, WORKLOADS
 

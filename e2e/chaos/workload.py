@@ -12,7 +12,7 @@ from corkboard.load.plan import Call
 from corkboard.load.surface import events_of, send_events, send_feed, trace_id
 from corkboard.session import Session
 from e2e.chaos.history import FAIL, INFO, OK, History, Record
-from e2e.chaos.scenarios import Scenario
+from e2e.chaos.scenario import Scenario
 from protos.ingest.v1 import ingest_pb2
 
 SHUFFLED_OVER_MS = 60_000

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from e2e.chaos.checks import CHECKS, NEEDED
+from e2e.chaos.checks import CHECKS
 from e2e.chaos.history import FAIL, INFO, OK, History, Record, windows
+from e2e.chaos.measures import NEEDED
 
 NUM_SECONDS = 120
 Mutate = Callable[[History], None]
@@ -158,6 +159,11 @@ def lean_on_what_steers(run: History) -> None:
         change(run, "feed", place, value=feed(degraded=["quota"]))
 
 
+def start_only_with_a_broker(run: History) -> None:
+    run.add(Record(60.0, "ranker", "fault", "restart", "begin", INFO))
+    run.add(Record(90.0, "ranker", "fault", "restart", "end", INFO))
+
+
 def use_a_broken_version(run: History) -> None:
     change(run, "feed", 60, value=feed(versions={"model:ranker": "v-2-spoilt"}))
 
@@ -205,6 +211,7 @@ MUTANTS: list[tuple[str, Mutate]] = [
     ("statically_stable", lean_on_what_steers),
     ("zone_isolation", fail_a_feed),
     ("zone_isolation", delay_feeds),
+    ("statically_stable", start_only_with_a_broker),
     ("versions_stay", use_a_broken_version),
     ("versions_stay", announce_nothing),
     ("goodput_holds", never_recover),
