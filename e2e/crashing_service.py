@@ -58,9 +58,7 @@ class Fuse:
 
 
 def enrich(step: str, fuse: Fuse) -> int:
-    """Enrich, on Faust."""
-    from faust.transport.drivers import aiokafka as driver
-
+    """Enrich, while it handles events."""
     from sequences.engine.engine import Engine
     from services.enrich.config import Config
     from services.enrich.wiring import build
@@ -71,7 +69,7 @@ def enrich(step: str, fuse: Fuse) -> int:
     elif step == "write":
         _patch(KafkaProducer, "send", fuse.after)
     elif step == "commit":
-        _patch(driver.AIOKafkaConsumerThread, "commit", fuse.before)
+        _patch(AIOKafkaConsumer, "commit", fuse.before)
     return run("enrich", Config, build)
 
 

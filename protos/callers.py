@@ -29,7 +29,7 @@ class Workload:
 
 WORKLOADS: Mapping[str, Workload] = {
     INGEST: Workload("ingest", ("corkboard.ingest.v1.IngestService",)),
-    ENRICH: Workload("enrich", ("corkboard.enrich.v1.EnrichService",), ("enrich", "enrich-")),
+    ENRICH: Workload("enrich", ("corkboard.enrich.v1.EnrichService",), ("enrich", "enrich-", "enrich.pins")),
     INDEXER: Workload(
         "indexer",
         ("corkboard.indexer.v1.SequenceService", "corkboard.indexer.v1.FeatureService"),

@@ -12,7 +12,7 @@ allow ingest --operation Read --operation Describe --topic corkboard.definitions
 allow ingest --operation Write --operation Describe --topic corkboard.events.accepted.v1 --topic corkboard.pins.published.v1 --topic corkboard.definitions.released.v1.parked --topic corkboard.quota.rules.v1.parked --topic corkboard.quota.usage.v1
 allow enrich --operation Read --operation Describe --topic corkboard.events.accepted.v1 --topic corkboard.pins.published.v1 --topic corkboard.definitions.released.v1 --topic corkboard.quota.rules.v1
 allow enrich --operation Write --operation Describe --topic corkboard.events.accepted.v1.parked --topic corkboard.events.enriched.v1 --topic corkboard.pins.published.v1.parked --topic corkboard.pins.enriched.v1 --topic corkboard.definitions.released.v1.parked --topic corkboard.quota.rules.v1.parked --topic corkboard.quota.usage.v1
-allow enrich --operation Read --group enrich
+allow enrich --operation Read --group enrich --group enrich.pins
 allow enrich --operation Read --group enrich- --resource-pattern-type prefixed
 allow indexer --operation Read --operation Describe --topic corkboard.events.accepted.v1 --topic corkboard.events.enriched.v1 --topic corkboard.pins.enriched.v1 --topic corkboard.embeddings.published.v1 --topic corkboard.feeds.served.v1 --topic corkboard.definitions.released.v1 --topic corkboard.quota.rules.v1
 allow indexer --operation Write --operation Describe --topic corkboard.events.accepted.v1.parked --topic corkboard.events.enriched.v1.parked --topic corkboard.pins.enriched.v1.parked --topic corkboard.embeddings.published.v1.parked --topic corkboard.feeds.served.v1.parked --topic corkboard.definitions.released.v1.parked --topic corkboard.quota.rules.v1.parked --topic corkboard.quota.usage.v1

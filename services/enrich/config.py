@@ -11,7 +11,11 @@ class Config(ServiceConfig):
     grpc_port: int = Field(default=7102, ge=0, le=65_535, description="port of the gRPC door; 0 = any free one")
     admin_port: int = Field(default=7202, ge=0, le=65_535, description="port of health and metrics; 0 = any free one")
     indexer_target: str = Field(default="127.0.0.1:7103", description="addresses of indexer, host:port[@zone],...")
-    group: str = Field(default="enrich", min_length=1, description="consumer group; one over all zones")
+    group: str = Field(
+        default="enrich",
+        min_length=1,
+        description="group of events, over all zones; GROUP.pins is that of pins",
+    )
     max_concurrent_batches: int = Field(default=4, ge=1, le=64, description="batches in the engine at once")
     pin_cache_rows: int = Field(default=50_000, ge=0, description="pins remembered for look-ups, ~0.5 kB each")
     pin_cache_ttl_s: float = Field(default=60.0, gt=0, description="age at which a remembered pin is asked for again")

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from chassis.bundles import BundleStore, bundle_part
 from chassis.clock import SYSTEM_CLOCK, Clock
-from chassis.kafka.bus import Bus
+from chassis.kafka.bus import Bus, Part
 from chassis.lifecycle import Service
 from chassis.shell import Shell
 from protos import topics
@@ -21,7 +21,7 @@ from services.enrich.app.enrich_pins import EnrichPins
 from services.enrich.app.preview_event import PreviewEvent
 from services.enrich.config import Config
 from services.enrich.inbound.grpc_server import EnrichGrpc
-from services.enrich.inbound.kafka_consumer import EnrichmentConsumer
+from services.enrich.inbound.kafka_consumer import EventsInbound, PinsInbound
 from services.enrich.outbound.grpc_pin_lookup import GrpcPinLookup
 from services.enrich.outbound.kafka_enriched_events import KafkaEnrichedEvents
 from services.enrich.outbound.kafka_enriched_pins import KafkaEnrichedPins
@@ -64,10 +64,8 @@ def build(
         shell.metrics,
     )
     parking = KafkaParking(shell.producer, config.instance, clock, shell.metrics, parked.parked)
-    consumer = EnrichmentConsumer(
-        EnrichEvents(engines, KafkaEnrichedEvents(shell.producer, enriched), parking, clock),
-        EnrichPins(engines, KafkaEnrichedPins(shell.producer, topics.PINS_ENRICHED), parking, clock),
-    )
+    on_events = EventsInbound(EnrichEvents(engines, KafkaEnrichedEvents(shell.producer, enriched), parking, clock))
+    on_pins = PinsInbound(EnrichPins(engines, KafkaEnrichedPins(shell.producer, topics.PINS_ENRICHED), parking, clock))
     door = shell.grpc_door(
         [
             (
@@ -78,5 +76,7 @@ def build(
         ]
     )
     group = f"{config.group}-{config.shadow}" if config.shadow else config.group
-    pipeline = shell.bus.pipeline("enrichment", EnrichmentConsumer.topics_of(config.shadow), group, consumer)
-    return shell.service(parts=[watcher, pipeline], doors=[door])
+    readers: list[Part] = [shell.bus.consumer("events", [topics.EVENTS_ACCEPTED], group, on_events)]
+    if not config.shadow:  # a shadow leaves pins alone: what it would make of them is what everybody reads
+        readers.append(shell.bus.pipeline("pins", [topics.PINS_PUBLISHED], f"{group}.pins", on_pins))
+    return shell.service(parts=[watcher, *readers], doors=[door])

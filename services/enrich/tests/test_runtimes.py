@@ -37,15 +37,13 @@ from sequences.engine.runtimes.ray_data import run_on_ray
 from sequences.testing import EVENT, events_batch
 from services.enrich.app.engines import Engines
 from services.enrich.app.enrich_events import EnrichEvents
-from services.enrich.app.enrich_pins import EnrichPins
 from services.enrich.app.preview_event import PreviewEvent
 from services.enrich.app.unknown_types import WAIT_S
-from services.enrich.inbound.kafka_consumer import EnrichmentConsumer
+from services.enrich.inbound.kafka_consumer import EventsInbound
 from services.enrich.tests.fakes import (
     AbsentPins,
     HistoricPins,
     InMemoryEnrichedEvents,
-    InMemoryEnrichedPins,
     InMemoryParking,
 )
 
@@ -107,10 +105,7 @@ class Stream:
         engines.use(DEFINITIONS)
         self.events, self.parking = InMemoryEnrichedEvents(), InMemoryParking()
         self.preview = PreviewEvent(engines, self.clock)
-        self.consume = EnrichmentConsumer(
-            EnrichEvents(engines, self.events, self.parking, self.clock),
-            EnrichPins(engines, InMemoryEnrichedPins(), self.parking, self.clock),
-        )
+        self.consume = EventsInbound(EnrichEvents(engines, self.events, self.parking, self.clock))
 
     async def handle(self, records: Sequence[Record]) -> None:
         """Until the effects are durable, as the chassis does."""
