@@ -69,7 +69,7 @@ def prepare(
 
     For a Kafka that no `corkboard up` looks after, before the first service starts; again it changes nothing.
 
-    Example: CORKBOARD_KAFKA=kafka:9092 corkboard prepare --replication 3
+    Example: corkboard prepare --replication 3, with CORKBOARD_KAFKA=kafka:9092
     """
     output, kafka = Output(json_), os.environ.get("CORKBOARD_KAFKA", "")
     if not kafka:

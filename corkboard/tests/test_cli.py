@@ -64,7 +64,8 @@ TREE = dict(commands(typer.main.get_command(build())))
 def test_the_tree_holds_what_the_changelog_promises() -> None:
     promised = (
         "up down status logs stop start demo world feed publish explain sequence preview trace import train evaluate "
-        "definitions quota doctor parity backfill rebuild lake sql replay models load chaos calibrate diagnose"
+        "definitions quota doctor parity backfill rebuild lake sql replay models load chaos calibrate diagnose "
+        "zone prepare"
     )
     assert {path[0] for path in TREE} == set(promised.split())
 
