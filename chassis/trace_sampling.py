@@ -11,6 +11,7 @@ from opentelemetry.trace import Link, SpanKind, TraceState
 from opentelemetry.util.types import Attributes
 
 from chassis.clock import SYSTEM_CLOCK, Clock
+from chassis.gcra import Gcra
 
 BURST_S = 2.0  # so many seconds' worth may come at once: a person's clicks are never too many
 LIMITED = (SpanKind.SERVER, SpanKind.CLIENT)
@@ -25,8 +26,7 @@ class UpTo(Sampler):
     def __init__(self, ratio: float, max_per_s: float, clock: Clock = SYSTEM_CLOCK) -> None:
         self._share = TraceIdRatioBased(ratio)
         self._max_per_s, self._clock = max_per_s, clock
-        self._num_left = max_per_s * BURST_S
-        self._counted_s = clock.monotonic_s()
+        self._budget = Gcra(max_per_s, max_per_s * BURST_S)
 
     def should_sample(
         self,
@@ -40,7 +40,7 @@ class UpTo(Sampler):
     ) -> SamplingResult:
         """As OpenTelemetry asks it."""
         found = self._share.should_sample(parent_context, trace_id, name, kind, attributes, links, trace_state)
-        if found.decision is not Decision.RECORD_AND_SAMPLE or kind not in LIMITED or self._has_one_left():
+        if found.decision is not Decision.RECORD_AND_SAMPLE or kind not in LIMITED or self._may_record():
             return found
         return SamplingResult(Decision.DROP, trace_state=trace_state)
 
@@ -48,12 +48,5 @@ class UpTo(Sampler):
         """For OpenTelemetry."""
         return f"UpTo({self._max_per_s:g}/s of {self._share.get_description()})"
 
-    def _has_one_left(self) -> bool:
-        now_s = self._clock.monotonic_s()
-        earned = (now_s - self._counted_s) * self._max_per_s
-        self._num_left = min(self._max_per_s * BURST_S, self._num_left + earned)
-        self._counted_s = now_s
-        if self._num_left < 1.0:
-            return False
-        self._num_left -= 1.0
-        return True
+    def _may_record(self) -> bool:
+        return self._budget.take(self._clock.monotonic_s(), 1.0) == 0.0

@@ -1,7 +1,7 @@
 """Quota decisions in process: rules arrive by topic, requests are decided here, usage flows back by topic."""
 
+from chassis.gcra import Gcra
 from chassis.protection.feed import RuleFeed
-from chassis.protection.gcra import Gcra
 from chassis.protection.lease import Grant, LeaseSource
 from chassis.protection.lease_keeper import LeaseKeeper
 from chassis.protection.protection import Protection

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from weakref import WeakValueDictionary
 
-from chassis.protection.gcra import Gcra
+from chassis.gcra import Gcra
 from chassis.protection.lease import LeasedGcra
 from chassis.protection.lease_desk import LeasedBudget
 from chassis.protection.rule import Rule

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Protocol
 
-from chassis.protection.gcra import Gcra
+from chassis.gcra import Gcra
 from chassis.protection.rule import Rule
 
 FOREVER_S = float("inf")

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chassis.errors import Invalid, Overloaded
-from chassis.protection.gcra import Gcra
+from chassis.gcra import Gcra
 from chassis.protection.protection import Protection
 from chassis.protection.rule import Rule, check_rule
 
