@@ -1,4 +1,4 @@
-"""Which candidates a person must not meet."""
+"""Candidates apart: which ones a person must not meet, and which ones are named."""
 
 from collections.abc import Sequence, Set
 
@@ -7,9 +7,9 @@ from services.blender.domain.candidates import Candidates
 Split = tuple[Candidates, Candidates]
 
 
-def split_seen(candidates: Candidates, seen: Set[str]) -> Split:
-    """(kept, removed) by whether the pin was seen within the surface's window."""
-    return _split(candidates, [pin_id not in seen for pin_id in candidates.pin_ids])
+def split_named(candidates: Candidates, pin_ids: Set[str]) -> Split:
+    """(the others, those of these pins), each in order."""
+    return _split(candidates, [pin_id not in pin_ids for pin_id in candidates.pin_ids])
 
 
 def oldest_seen_first(candidates: Candidates, seen_oldest_first: Sequence[str]) -> Candidates:

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from services.blender.app.feed_state import FeedState
 from services.blender.domain.cursor import advance
-from services.blender.domain.filters import split_seen
+from services.blender.domain.filters import split_named
 from services.blender.domain.reasons import Reasons
 
 NAME = "cut_page"
@@ -14,7 +14,7 @@ def cut_page(state: FeedState) -> FeedState:
     """What is left over stays in `candidates`; no next page when nothing is."""
     page = state.picks[: state.request.page_size]
     placed = {each.candidate.pin_id for each in page}
-    rest, _ = split_seen(state.candidates, placed)
+    rest, _ = split_named(state.candidates, placed)
     has_history = bool(state.sequence_version or state.user.sequence_version)
     reasons = Reasons(state.features, state.influencing_events, has_history=has_history)
     return replace(

@@ -7,7 +7,7 @@ from services.blender.app.served_memory import ServedMemory
 from services.blender.app.stages import cut_page
 from services.blender.app.stages.retrieve import MAX_EXCLUDED
 from services.blender.domain.cursor import fingerprint
-from services.blender.domain.filters import split_seen
+from services.blender.domain.filters import split_named
 from services.blender.domain.served_feed import LeftOut, ServedFeed
 from services.blender.ports import ServedLog
 
@@ -52,6 +52,6 @@ class Log:
 
 def _left_out(state: FeedState) -> LeftOut:
     """What the page left over, and what stages removed before."""
-    dropped, _ = split_seen(state.entered, set(state.entered.pin_ids).difference(state.removed_by))
+    _, dropped = split_named(state.entered, state.removed_by.keys())
     removed_by = [cut_page.NAME] * len(state.candidates) + [state.removed_by[each] for each in dropped.pin_ids]
     return LeftOut(state.candidates.followed_by(dropped), removed_by)

@@ -6,7 +6,7 @@ import numpy as np
 
 from chassis.errors import Unavailable
 from services.blender.app.feed_state import FeedState
-from services.blender.domain.filters import split_seen
+from services.blender.domain.filters import split_named
 from services.blender.domain.reasons import newest_cause
 from services.blender.domain.scores import falling_evenly, in_order
 from services.blender.ports import Ranker
@@ -39,7 +39,7 @@ class Rank:
             sequence_version=ranking.sequence_version,
             influencing_events=ranking.influencing_events,
         ).degrade(*ranking.degradations)
-        _, unscored = split_seen(state.candidates, set(state.candidates.pin_ids).difference(candidates.pin_ids))
+        unscored, _ = split_named(state.candidates, set(candidates.pin_ids))
         return state.keep(candidates, unscored, self.name)
 
 
