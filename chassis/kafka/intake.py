@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 
 from chassis.kafka.handling import Handler
 from chassis.kafka.record import Record
@@ -55,16 +55,27 @@ class Intake:
         self.forget()
         loop = asyncio.get_running_loop()
         give_up_s = loop.time() + max(0.01, within_s)
-        while in_hand := [task for task in (self._together, *self._alone.values()) if task is not None]:
+        while in_hand := self._in_hand():
             await asyncio.wait(in_hand, timeout=max(0.0, give_up_s - loop.time()))
             if loop.time() >= give_up_s:
                 for task in in_hand:
                     task.cancel()
                 await asyncio.gather(*in_hand, return_exceptions=True)
 
+    def _in_hand(self) -> list[asyncio.Task[None]]:
+        return [task for task in (self._together, *self._alone.values()) if task is not None and not task.done()]
+
     def _go_on(self) -> None:
         if self._together is None and self._partitions():
-            self._together = self._tasks.create_task(self._work())
+            self._together = self._start(self._work())
+
+    def _start(self, work: Coroutine[None, None, None]) -> asyncio.Task[None] | None:
+        """A task for `work`; none in a group that is ending: what waits was not done, and comes again."""
+        try:
+            return self._tasks.create_task(work)
+        except RuntimeError:
+            work.close()
+            return None
 
     def _partitions(self) -> list[int]:
         return [one for one, records in self._waiting.items() if records and one not in self._alone]
@@ -102,7 +113,8 @@ class Intake:
                 await self._finished(records)
             return
         for partition, records in batches.items():
-            self._alone[partition] = self._tasks.create_task(self._handle_alone(partition, records))
+            if task := self._start(self._handle_alone(partition, records)):
+                self._alone[partition] = task
 
     async def _handle_alone(self, partition: int, records: Sequence[Record]) -> None:
         try:

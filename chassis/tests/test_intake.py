@@ -106,3 +106,35 @@ async def test_a_finish_cuts_what_takes_too_long(world: World) -> None:
     await eventually(lambda: len(world.batches) >= 2, WITHIN_S)
     await asyncio.wait_for(world.intake.finish(0.05), WITHIN_S)
     assert not world.finished
+
+
+async def test_a_group_that_ends_takes_no_new_work_and_leaves_none_behind() -> None:
+    with pytest.raises(ExceptionGroup, match="unhandled errors") as caught:
+        async with asyncio.TaskGroup() as tasks:
+            world = World(tasks, max_records=4)
+            world.away = {0}
+            world.add(0, 0)
+            await eventually(lambda: len(world.batches) >= 2, WITHIN_S)
+            world.is_open.clear()
+            world.add(1, 0)
+            await eventually(lambda: len(world.batches) >= 3, WITHIN_S)
+            world.add(2, 0)
+            tasks.create_task(_burst())
+    assert [str(error) for error in caught.value.exceptions] == ["boiler burst"]
+    assert not world.finished
+    await asyncio.wait_for(world.intake.finish(0.0), WITHIN_S)
+
+
+async def test_work_that_is_cut_before_it_begins_holds_up_no_finish() -> None:
+    crew = Crew()
+    world = World(await crew.open(), max_records=4)
+    world.add(0, 0)
+    crew.tasks.end()
+    await asyncio.sleep(0)
+    await asyncio.wait_for(world.intake.finish(0.0), WITHIN_S)
+    await crew.close()
+    assert not world.batches
+
+
+async def _burst() -> None:
+    raise RuntimeError("boiler burst")
