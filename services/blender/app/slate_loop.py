@@ -32,11 +32,11 @@ class SlateLoop:
 
 def _compiled() -> Greedy:
     try:
-        from services.blender.domain.slate_compiled import greedy_ssd
+        from services.blender.domain.slate_compiled import greedy_compiled
     except ImportError as error:
         raise Invalid(
             "the compiled slate needs numba: pip install corkboard[compiled], or set BLENDER_COMPILED_SLATE=false",
             field="compiled_slate",
         ) from error
-    fill(np.zeros(2), of_vectors(np.eye(2)), DiversityPlan(), [], 2, loop=greedy_ssd)
-    return greedy_ssd
+    fill(np.zeros(2), of_vectors(np.eye(2)), DiversityPlan(), [], 2, loop=greedy_compiled)
+    return greedy_compiled

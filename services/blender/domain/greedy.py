@@ -74,7 +74,9 @@ class _Filling:
         if self._pool.spacing:
             penalty, passed_penalty = self._penalty_N[chosen], self._penalty_N[passed]
             picks.penalty_T[slot], picks.passed_penalty_T[slot] = penalty, passed_penalty
-            if passed_penalty - penalty > self._bonus_N[chosen] - self._bonus_N[passed]:  # spacing passed it over
+            if (
+                chosen != passed and passed_penalty - penalty > self._bonus_N[chosen] - self._bonus_N[passed]
+            ):  # spacing passed it over
                 picks.passed_class_T[slot] = self._spacing.penalty_by_class_C(passed).argmax()
         self._open_N[chosen] = -np.inf
         self._diversity.place(chosen)

@@ -1,9 +1,9 @@
-"""The greedy loop of the slate for ssd, compiled: the picks of `greedy`, several times as fast.
+"""The greedy loop of the slate for ssd and dpp, compiled: the picks of `greedy`, several times as fast.
 
 Needs numba. The first call in a process reads compiled code from numba's cache, or compiles for some ten seconds.
 
-Shapes: N candidates, M = N + tail items, E columns of the similarity rows, W bases, T picks; C, K, S and I as in
-`spacing`.
+Shapes: N candidates, M = N + tail items, E columns of the similarity rows, W = window - 1, T picks; C, K, S and I as
+in `spacing`.
 """
 
 from typing import NamedTuple
@@ -12,6 +12,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from services.blender.domain.diversity.dpp import EPSILON, RIDGE
 from services.blender.domain.diversity.features import TINY, PinRows, VectorRows
 from services.blender.domain.diversity.ssd import ENOUGH_LEFT
 from services.blender.domain.diversity.unknown import MEMORY
@@ -35,6 +36,7 @@ class _Given(NamedTuple):
     first_slot_I: Indices
     first_penalty_I: Floats
     is_dry_C: NDArray[np.bool_]
+    is_dpp: bool
     weight: float
     reach: float  # utility that a candidate may gain on another one by all but relevance
 
@@ -42,8 +44,11 @@ class _Given(NamedTuple):
 class _State(NamedTuple):
     rows_NE: Floats  # of the candidates that were looked at
     base_N: Floats  # similarity with itself
-    squares_NW: Floats  # along each basis
-    bases_WE: Floats
+    reach_NW: Floats  # ssd: the square along each basis; dpp: similarity to each item of the window
+    window_WE: Floats  # ssd: the bases; dpp: the rows of the items
+    own_W: Floats
+    gram_WW: Floats  # dpp: similarities inside the window, 1 on the diagonal of what is empty
+    factor_WW: Floats  # dpp: its Cholesky factor, a reciprocal on the diagonal
     placed_SK: Indices
     cost_I: Floats
     count_I: Indices
@@ -55,12 +60,13 @@ class _State(NamedTuple):
     mean_novelty: Floats  # [1]: what a candidate of which nothing is known counts as
 
 
-def greedy_ssd(pool: Pool, num_picks: int) -> Picks:
-    """As `greedy`, which does what is not ssd."""
-    if pool.plan.is_off or pool.plan.strategy != "ssd":
+def greedy_compiled(pool: Pool, num_picks: int) -> Picks:
+    """As `greedy`, which does all but ssd and dpp."""
+    if pool.plan.is_off or pool.plan.strategy not in ("ssd", "dpp"):
         return greedy(pool, num_picks)
-    num, num_bases = len(pool.relevance_N), pool.plan.window - 1
+    num, size, is_dpp = len(pool.relevance_N), pool.plan.window - 1, pool.plan.strategy == "dpp"
     spacing = SpacingWindow(pool.spacing, pool.index_N)
+    most_novelty = 0.0 if is_dpp else 1.0
     given = _Given(
         pool.relevance_N,
         pool.index_N.astype(np.int64),
@@ -73,15 +79,19 @@ def greedy_ssd(pool: Pool, num_picks: int) -> Picks:
         spacing.first_slot_I,
         spacing.first_penalty_I,
         np.array([rule.is_dry_run for rule in pool.spacing], dtype=np.bool_),
+        is_dpp,
         pool.plan.weight,
-        pool.plan.weight + spacing.most_dry_penalty + TIE,
+        pool.plan.weight * most_novelty + spacing.most_dry_penalty + TIE,
     )
     num_columns = given.source_MD.shape[1] + 1
     state = _State(
         np.empty((num, num_columns)),  # memory that is not written is not fetched
         np.zeros(num),
-        np.zeros((num, num_bases)),
-        np.zeros((num_bases, num_columns)),
+        np.zeros((num, size)),
+        np.zeros((size, num_columns)),
+        np.zeros(size),
+        np.eye(size),
+        np.eye(size),
         spacing.placed_SK,
         np.zeros(spacing.num_ids),
         np.zeros(spacing.num_ids, dtype=np.int64),
@@ -90,7 +100,7 @@ def greedy_ssd(pool: Pool, num_picks: int) -> Picks:
         np.zeros(num),
         np.zeros(num, dtype=np.bool_),
         np.zeros(1, dtype=np.int64),
-        np.ones(1),
+        np.array([most_novelty]),
     )
     picks = no_picks(num_picks, len(pool.spacing))
     _loop(given, state, picks)
@@ -145,11 +155,51 @@ def _set_basis(bases_WE: Floats, slot: int, row_E: Floats, own: float) -> None:
 
 
 @njit(cache=True, nogil=True)
-def _novelty(base: float, squares_W: Floats) -> float:
+def _factorise(gram_WW: Floats, factor_WW: Floats) -> None:
+    """Cholesky of the ridged window."""
+    for row in range(len(gram_WW)):
+        for column in range(row + 1):
+            left = gram_WW[row, column] - _dot(factor_WW[row, :column], factor_WW[column, :column])
+            if row == column:
+                factor_WW[row, row] = 1.0 / np.sqrt(max(left + RIDGE, RIDGE))
+            else:
+                factor_WW[row, column] = left * factor_WW[column, column]
+
+
+# Arrays one by one: to hand over a whole state costs more than the sum here.
+@njit(cache=True, nogil=True)
+def _length(base: float, squares_W: Floats) -> float:
+    """See `SpectrumWindow`."""
     square = base
     for w in range(len(squares_W)):
         square -= squares_W[w]
     return np.sqrt(square) if square >= TINY * TINY else 0.0
+
+
+@njit(cache=True, nogil=True)
+def _log_distance(base: float, similarity_W: Floats, factor_WW: Floats, part_W: Floats) -> float:
+    """See `WindowedDpp`; `part_W` is memory to work in."""
+    square = base
+    for w in range(len(part_W)):
+        left = similarity_W[w]
+        for before in range(w):
+            left -= factor_WW[w, before] * part_W[before]
+        part_W[w] = left * factor_WW[w, w]
+        square -= part_W[w] * part_W[w]
+    return float(np.log(max(square, EPSILON)))
+
+
+@njit(cache=True, nogil=True)
+def _push(given: _Given, state: _State, slot: int, row_E: Floats, own: float) -> None:
+    """An item takes the place of the oldest one of the window."""
+    if not given.is_dpp:
+        _set_basis(state.window_WE, slot, row_E, own)
+        return
+    state.window_WE[slot], state.own_W[slot] = row_E, own
+    for w in range(len(state.window_WE)):
+        state.gram_WW[slot, w] = state.gram_WW[w, slot] = _dot(state.window_WE[w], row_E)
+    state.gram_WW[slot, slot] += own
+    _factorise(state.gram_WW, state.factor_WW)
 
 
 @njit(cache=True, nogil=True)
@@ -213,7 +263,7 @@ def _count_dry_moves(given: _Given, state: _State, utility: Floats, chosen: int,
 @njit(cache=True, nogil=True)
 def _look(given: _Given, state: _State, first_free: int) -> int:
     """Utilities of all that could win this slot; how many candidates that is, from the first on."""
-    best, running = -np.inf, 0
+    best, running, part_W = -np.inf, 0, np.empty(len(state.window_WE))
     for i in range(len(given.relevance_N)):
         if i > first_free and given.relevance_N[i] + given.reach < best:
             break
@@ -222,16 +272,20 @@ def _look(given: _Given, state: _State, first_free: int) -> int:
             row_E = state.rows_NE[i]
             _write_row(given, given.index_N[i], row_E)
             state.base_N[i] = _dot(row_E, row_E) + given.own_M[given.index_N[i]]
-            for w in range(len(state.bases_WE)):
-                state.squares_NW[i, w] = _dot(state.bases_WE[w], row_E) ** 2
+            for w in range(len(state.window_WE)):
+                reach = _dot(state.window_WE[w], row_E)
+                state.reach_NW[i, w] = reach if given.is_dpp else reach * reach
             state.num_looked_at[0] = running
-        is_known = state.base_N[i] > 0.0
-        novelty = _novelty(state.base_N[i], state.squares_NW[i]) if is_known else state.mean_novelty[0]
+        if state.is_placed_N[i]:
+            continue
+        novelty = state.mean_novelty[0]
+        if state.base_N[i] > 0.0 and given.is_dpp:
+            novelty = _log_distance(state.base_N[i], state.reach_NW[i], state.factor_WW, part_W)
+        elif state.base_N[i] > 0.0:
+            novelty = _length(state.base_N[i], state.reach_NW[i])
         state.bonus_N[i] = given.weight * novelty
         state.penalty_N[i] = _penalty(given, state, i)
         state.utility_N[i] = given.relevance_N[i] + state.bonus_N[i] - state.penalty_N[i]
-        if state.is_placed_N[i]:
-            state.utility_N[i] = -np.inf
         best = max(best, state.utility_N[i])
     return running
 
@@ -239,18 +293,20 @@ def _look(given: _Given, state: _State, first_free: int) -> int:
 @njit(cache=True, nogil=True)
 def _place(given: _Given, state: _State, slot: int, chosen: int) -> None:
     if state.base_N[chosen] > 0.0:
-        novelty = _novelty(state.base_N[chosen], state.squares_NW[chosen])
+        novelty = state.bonus_N[chosen] / given.weight
         state.mean_novelty[0] = MEMORY * state.mean_novelty[0] + (1.0 - MEMORY) * novelty
-    state.is_placed_N[chosen] = True
+    state.is_placed_N[chosen], state.utility_N[chosen] = True, -np.inf
     if len(state.placed_SK):
         state.placed_SK[1:] = state.placed_SK[:-1].copy()
         state.placed_SK[0] = given.id_KN[:, chosen]
-    if len(state.bases_WE):
-        row = given.index_N[chosen]
-        _set_basis(state.bases_WE, slot % len(state.bases_WE), state.rows_NE[chosen], given.own_M[row])
-        basis_E = state.bases_WE[slot % len(state.bases_WE)]
+    if len(state.window_WE):
+        place = slot % len(state.window_WE)
+        _push(given, state, place, state.rows_NE[chosen], given.own_M[given.index_N[chosen]])
+        item_E = state.window_WE[place]
         for i in range(state.num_looked_at[0]):
-            state.squares_NW[i, slot % len(state.bases_WE)] = _dot(basis_E, state.rows_NE[i]) ** 2
+            if not state.is_placed_N[i]:
+                reach = _dot(item_E, state.rows_NE[i])
+                state.reach_NW[i, place] = reach if given.is_dpp else reach * reach
 
 
 @njit(cache=True, nogil=True)
@@ -258,10 +314,10 @@ def _loop(given: _Given, state: _State, out: Picks) -> None:
     num_tail = len(given.own_M) - len(given.relevance_N)
     for k in range(num_tail):
         row = len(given.relevance_N) + k
-        if len(state.bases_WE):
-            row_E = np.empty(state.bases_WE.shape[1])
+        if len(state.window_WE):
+            row_E = np.empty(state.window_WE.shape[1])
             _write_row(given, row, row_E)
-            _set_basis(state.bases_WE, k % len(state.bases_WE), row_E, given.own_M[row])
+            _push(given, state, k % len(state.window_WE), row_E, given.own_M[row])
     first_free = 0
     for t in range(len(out.pick_T)):
         while state.is_placed_N[first_free]:

@@ -45,12 +45,11 @@ class SpacingRule:
     def weights(self) -> Floats:
         """Penalty at distance 1, 2, .. window."""
         distance = np.arange(1, self.window + 1, dtype=np.float64)
-        by_kernel: dict[str, Floats] = {
-            "inverse": 1.0 / distance,
-            "exponential": np.exp(-(distance - 1.0) / self.decay),
-            "step": np.ones_like(distance),
-        }
-        return self.penalty * by_kernel[self.kernel]
+        if self.kernel == "inverse":
+            return self.penalty / distance
+        if self.kernel == "exponential":
+            return self.penalty * np.exp(-(distance - 1.0) / self.decay)
+        return np.full_like(distance, self.penalty)
 
     def most(self) -> float:
         """More than this a pin never loses to the class."""
@@ -92,8 +91,9 @@ class SpacingWindow:
             rule = rules[column.class_number]
             self.id_KN[k] = _shifted(column.id_N[index_N], offset)
             self.penalty_SK[: rule.window, k] = rule.weights() * column.gain
-            tail = _shifted(column.tail_ids, offset)[::-1][:num_slots]
-            self.placed_SK[: len(tail), k] = tail
+            if len(column.tail_ids):
+                tail = _shifted(column.tail_ids, offset)[::-1][:num_slots]
+                self.placed_SK[: len(tail), k] = tail
             own = slice(offset + 1, offset + 1 + column.num_ids)
             self.num_free_I[own], self.first_slot_I[own] = rule.num_free, rule.first_slot
             self.first_penalty_I[own] = rule.penalty * column.gain
@@ -102,7 +102,9 @@ class SpacingWindow:
         self._last_first_slot = int(self.first_slot_I.max())
         self._rows_of_class = [np.flatnonzero(self.class_K == number) for number in range(len(rules))]
         is_applied_K = np.array([not rules[number].is_dry_run for number in self.class_K], dtype=np.bool_)
-        self._applied_KN = self.id_KN if is_applied_K.all() else self.id_KN[is_applied_K]
+        applied_KN = self.id_KN if is_applied_K.all() else self.id_KN[is_applied_K]
+        self._applied_NK = np.ascontiguousarray(applied_KN.T)
+        self._ones_K: Floats = np.ones(len(applied_KN))
         self._is_dry_C = np.array([rule.is_dry_run for rule in rules], dtype=np.bool_)
         self._flat_penalty, self._flat_placed = self.penalty_SK.ravel(), self.placed_SK.reshape(-1)
         self._num_columns = len(columns)
@@ -111,7 +113,7 @@ class SpacingWindow:
 
     def penalty(self, start: int, stop: int, out: Floats) -> None:
         """Utility that these candidates would lose in the next slot, over all classes that are not dry runs."""
-        np.add.reduce(self._cost_I.take(self._applied_KN[:, start:stop], mode="clip"), axis=0, out=out)
+        np.dot(self._cost_I.take(self._applied_NK[start:stop], mode="clip"), self._ones_K, out=out)
 
     def penalty_by_class_C(self, candidate: int) -> Floats:
         """What a candidate would lose to each class in the next slot; nothing to a dry run."""
@@ -152,10 +154,15 @@ def _shifted(id_N: Codes, offset: int) -> Codes:
 
 def _columns(number: int, rule: SpacingRule) -> list[_Column]:
     num = len(rule.codes_N)
-    num_levels = rule.codes_N.shape[1] if rule.codes_N.ndim > 1 else 1
+    if rule.codes_N.size == num:
+        codes_M = np.concatenate([rule.codes_N.ravel(), np.asarray(rule.tail_codes, dtype=np.int64).ravel()])
+        dense_M, num_ids = _dense(codes_M)
+        id_M = np.where(codes_M == NOT_A_MEMBER, NO_ID, dense_M + 1)
+        return [_Column(number, id_M[:num], id_M[num:], 1.0, num_ids)]
+    num_levels = rule.codes_N.shape[1]
     tail = np.asarray(rule.tail_codes, dtype=np.int64).reshape(len(rule.tail_codes), num_levels)
     codes_ML = np.concatenate([rule.codes_N.reshape(num, num_levels), tail])
-    likeness = np.maximum(0.0, np.arange(num_levels + 1) / num_levels - rule.threshold) if num_levels > 1 else (0, 1)
+    likeness = np.maximum(0.0, np.arange(num_levels + 1) / num_levels - rule.threshold)
     columns = []
     prefix_M: Codes = np.zeros(len(codes_ML), dtype=np.int64)
     goes_on_M = np.ones(len(codes_ML), dtype=np.bool_)

@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 from services.blender.domain.diversity.dpp import EPSILON
 from services.blender.domain.diversity.features import NO_CODE, PinRows, combine, of_code_paths, of_vectors
 from services.blender.domain.diversity.ssd import SpectrumWindow
-from services.blender.domain.diversity.strategies import DiversityPlan, Strategy
+from services.blender.domain.diversity.strategies import STRATEGIES, DiversityPlan, Strategy
 from services.blender.domain.greedy import Greedy, greedy
 from services.blender.domain.relevance import normalise
 from services.blender.domain.slate import fill
-from services.blender.domain.slate_compiled import greedy_ssd
+from services.blender.domain.slate_compiled import greedy_compiled
 from services.blender.tests.test_slate import SEEDS, random_rules, random_vectors
 
 Similarity = np.ndarray
@@ -85,21 +85,29 @@ def test_each_pick_is_the_best_by_the_formula(
 
 
 @settings(max_examples=150, deadline=None)
-@given(seed=SEEDS, num=st.integers(0, 60), num_slots=st.integers(0, 70), window=st.integers(1, 12))
-def test_the_compiled_loop_is_the_loop(seed: int, num: int, num_slots: int, window: int) -> None:
+@given(
+    seed=SEEDS,
+    strategy=st.sampled_from(STRATEGIES),
+    num=st.integers(0, 60),
+    num_slots=st.integers(0, 70),
+    window=st.integers(1, 12),
+)
+def test_the_compiled_loop_is_the_loop(seed: int, strategy: Strategy, num: int, num_slots: int, window: int) -> None:
     rng = np.random.default_rng(seed)
     relevance = np.round(rng.normal(size=num), 1)
-    vectors = random_vectors(rng, num, 6) if num else np.zeros((0, 6))
+    width = 16  # of no window's whole space: what is left of a pin would be rounding alone
+    vectors = random_vectors(rng, num, width) if num else np.zeros((0, width))
     vectors[rng.random(num) < 0.2] = 0.0  # of which nothing is known
-    rows = of_vectors(np.concatenate([vectors, rng.normal(size=(4, 6))]))
-    plan = DiversityPlan("ssd", float(rng.uniform(0, 3)), window)
+    rows = of_vectors(np.concatenate([vectors, rng.normal(size=(4, width))]))
+    plan = DiversityPlan(strategy, float(rng.uniform(0, 3)), window)
     rules = random_rules(rng, num, 4)
 
     expected = fill(relevance, rows, plan, rules, num_slots, loop=greedy)
-    found = fill(relevance, rows, plan, rules, num_slots, loop=greedy_ssd)
+    found = fill(relevance, rows, plan, rules, num_slots, loop=greedy_compiled)
 
     assert found.order_T.tolist() == expected.order_T.tolist()
-    assert found.bonus_T == pytest.approx(expected.bonus_T, abs=1e-9)
+    exact_to = 1e-4 if strategy == "dpp" else 1e-9  # a window with copies in it is solved to 1e-8
+    assert found.bonus_T == pytest.approx(expected.bonus_T, abs=exact_to)
     assert found.penalty_T == pytest.approx(expected.penalty_T, abs=1e-9)
     assert found.moved_by == expected.moved_by
     assert found.dry_run_moves == expected.dry_run_moves
@@ -154,7 +162,7 @@ def test_weights_that_make_no_similarity_are_refused(weights: list[float]) -> No
         combine([rows, rows], weights)
 
 
-@pytest.mark.parametrize("loop", [greedy, greedy_ssd])
+@pytest.mark.parametrize("loop", [greedy, greedy_compiled])
 def test_a_pin_of_which_nothing_is_known_counts_like_the_last_picks(loop: Greedy) -> None:
     vectors = np.array([[1.0, 0.0], [1.0, 0.0], [0.0, 0.0]])  # a copy against a pin without a vector
     slate = fill(np.array([1.0, 0.5, 0.4]), of_vectors(vectors), DiversityPlan("ssd", 2.0, 4), [], 3, loop=loop)

@@ -13,12 +13,12 @@ from services.blender.domain.diversity.strategies import STRATEGIES, DiversityPl
 from services.blender.domain.greedy import Greedy, greedy
 from services.blender.domain.relevance import NEVER_WINS, normalise
 from services.blender.domain.slate import DIVERSITY, Slate, fill
-from services.blender.domain.slate_compiled import greedy_ssd
+from services.blender.domain.slate_compiled import greedy_compiled
 from services.blender.domain.spacing import NOT_A_MEMBER, Kernel, SpacingRule
 from services.blender.tests.slow_reference import ssd_picks
 
 SEEDS = st.integers(0, 2**32 - 1)
-LOOPS = st.sampled_from([greedy, greedy_ssd])
+LOOPS = st.sampled_from([greedy, greedy_compiled])
 
 
 def slate_of(
@@ -218,7 +218,7 @@ def test_a_load_limit_costs_nothing_below_it() -> None:
     assert slate.penalty_T.tolist() == pytest.approx([0.0, 0.0, 4.0, 6.0, 8.0, 8.0])
 
 
-@pytest.mark.parametrize("loop", [greedy, greedy_ssd])
+@pytest.mark.parametrize("loop", [greedy, greedy_compiled])
 def test_members_stand_behind_the_first_slot(loop: Greedy) -> None:
     rule = SpacingRule("ads", np.array([0, NOT_A_MEMBER, NOT_A_MEMBER]), (), 9.0, 4, first_slot=2)
     slate = fill(np.array([3.0, 2.0, 1.0]), of_vectors(np.eye(3)), DiversityPlan("ssd", 0.01), [rule], 3, loop=loop)

@@ -154,8 +154,9 @@ def of_vectors(vectors_MD: NDArray[np.floating]) -> VectorRows:
     A row that is zero or not finite becomes zero: it is like nothing, not even itself.
     """
     given_MD = np.asarray(vectors_MD)
-    with np.errstate(over="ignore", invalid="ignore"):  # summed in doubles without a copy of all: memory is what costs
-        lengths_M = np.sqrt(np.einsum("md,md->m", given_MD, given_MD, dtype=np.float64, casting="unsafe"))
+    with np.errstate(over="ignore", invalid="ignore"):
+        doubles_MD = given_MD.astype(np.float64, copy=False)
+        lengths_M = np.sqrt(np.einsum("md,md->m", doubles_MD, doubles_MD))
     is_usable_M = np.isfinite(lengths_M) & (lengths_M > TINY)
     if not is_usable_M.all():
         given_MD = np.where(is_usable_M[:, None], given_MD, 0)
