@@ -79,3 +79,16 @@ def test_what_torch_needs_without_a_gpu(tmp_path: Path) -> None:
     folder.mkdir()
     (folder / "METADATA").write_text("\n".join(lines))
     assert needed(Distribution.at(folder)) == ["sympy>=1.13", "cuda-toolkit[cudart,cupti]==13.2.2"]
+
+
+def test_the_servers_image_has_all_that_its_modules_import() -> None:
+    copied = set()
+    for step in steps(ROOT / "charts" / "dev-servers" / "Dockerfile")[0]:
+        if step.startswith("COPY "):
+            copied |= {Path(source) for source in step.split()[1:-1] if source.endswith(".py")}
+    imported = set()
+    for path in copied:
+        for line in (ROOT / path).read_text().splitlines():
+            if line.startswith(("from chassis", "from corkboard")):
+                imported.add(Path(line.split()[1].replace(".", "/") + ".py"))
+    assert imported and imported <= copied
