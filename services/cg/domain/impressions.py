@@ -1,11 +1,7 @@
 """How often each pin was delivered lately, as far as this process saw it. Bounded."""
 
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
-
-import numpy as np
-
-from modeling.arrays import Ints
+from collections.abc import Iterable
 
 
 class Impressions:
@@ -22,6 +18,6 @@ class Impressions:
         while len(self._count_by_pin) > self._max_pins:
             self._count_by_pin.popitem(last=False)
 
-    def of(self, pin_ids: Sequence[str]) -> Ints:
-        """Deliveries of each pin, 0 for one never seen. Safe beside the writer."""
-        return np.fromiter((self._count_by_pin.get(each, 0) for each in pin_ids), dtype=np.int64, count=len(pin_ids))
+    def of(self, pin_id: str) -> int:
+        """Deliveries of a pin, 0 for one never seen. Safe beside the writer."""
+        return self._count_by_pin.get(pin_id, 0)

@@ -66,10 +66,29 @@ def test_whatever_is_explored_the_answer_is_unique_and_full(k: int, share: float
     assert np.isfinite(found.score_K).all()
 
 
+def test_the_order_follows_the_index_and_the_filter() -> None:
+    index, generator = PinIndex(), FreshPins()
+    for number in range(NUM_PINS - 1):
+        index.upsert(pin(number))
+
+    def newest(num: int, excluded: tuple[int, ...] = ()) -> list[int]:
+        snapshot = index.snapshot()
+        allowed = snapshot.allowed(PinFilter(excluded_pins=[pin_id(each) for each in excluded]))
+        return _numbers(generator, RetrievalQuery(snapshot, allowed, NOW_MS), num)
+
+    assert newest(2) == [58, 57]
+    index.upsert(pin(59))
+    assert newest(2) == [59, 58]
+    assert newest(1, excluded=tuple(range(1, 60))) == [0], "beyond what is kept in order"
+    index.remove(pin_id(59))
+    assert newest(2) == [58, 57]
+    assert newest(100) == list(range(58, -1, -1))
+
+
 def test_impressions_forget_what_was_delivered_the_longest_ago() -> None:
     impressions = Impressions(max_pins=2)
     impressions.add(["a", "b", "a", "c"])
-    assert impressions.of(["a", "b", "c", "x"]).tolist() == [2, 0, 1, 0]
+    assert [impressions.of(each) for each in ("a", "b", "c", "x")] == [2, 0, 1, 0]
 
 
 async def test_served_feeds_end_the_exploration_of_a_pin(tmp_path: Path) -> None:

@@ -3,10 +3,13 @@
 Shapes: N rows of the snapshot, K answered rows, C newest rows, L history events, T topics of a pin.
 """
 
+from itertools import islice
+
 import numpy as np
 
-from modeling.arrays import Ints
+from modeling.arrays import Bools, Ints
 from services.cg.domain.impressions import Impressions
+from services.cg.domain.pin_snapshot import PinSnapshot
 from services.cg.domain.retrieval import Generated, RetrievalQuery
 from services.cg.domain.search import best_rows
 
@@ -15,6 +18,7 @@ HALF_LIFE_S = 3 * 86_400.0  # a pin of three days scores half of one published n
 TOPIC_DECAY = 0.95  # weight of a topic per step back in the history
 MAX_USER_TOPICS = 8  # the interests of most people; more would be nearly every topic
 POOL_PER_SLOT = 20  # so many of the newest pins compete for one slot
+RESERVE = 1.5  # times as many rows are kept in order as are asked for: some are not allowed
 
 
 class FreshPins:
@@ -32,12 +36,12 @@ class FreshPins:
     ) -> None:
         self._impressions = impressions or Impressions()
         self._explore_share, self._few_impressions = explore_share, few_impressions
+        self._newest = _NewestRows()
 
     def generate(self, query: RetrievalQuery, k: int) -> Generated:
         """The newest allowed pins, those of the user's topics before others; the score falls from 1 with age."""
         created_ms_N = query.snapshot.columns.created_ms_N
-        is_fresh_N = query.is_allowed_N & (created_ms_N > 0)
-        pool_C = best_rows(created_ms_N.astype(np.float64), is_fresh_N, k * POOL_PER_SLOT)
+        pool_C = self._newest.rows(query.snapshot, query.is_allowed_N, k * POOL_PER_SLOT)
         rows = _interleave(_theirs_first(query, pool_C)[:k], self._explored(query, pool_C, k), k)
         age_s_K = np.maximum(query.now_ms - created_ms_N[rows], 0) / 1_000.0
         return Generated(rows, (0.5 ** (age_s_K / HALF_LIFE_S)).astype(np.float32))
@@ -46,10 +50,35 @@ class FreshPins:
         num_explored = int(k * self._explore_share)
         if not num_explored:
             return pool_C[:0]
-        pool_C = pool_C[: num_explored * POOL_PER_SLOT]
-        shown_C = self._impressions.of([query.snapshot.pin_ids[row] for row in pool_C])
-        random = np.random.default_rng(query.seed)
-        return random.permutation(pool_C[shown_C < self._few_impressions])[:num_explored]
+        pool_C = np.random.default_rng(query.seed).permutation(pool_C[: num_explored * POOL_PER_SLOT])
+        pin_ids, few = query.snapshot.pin_ids, self._few_impressions
+        seldom_shown = (row for row in pool_C.tolist() if self._impressions.of(pin_ids[row]) < few)
+        return np.fromiter(islice(seldom_shown, num_explored), dtype=np.int64)
+
+
+class _NewestRows:
+    """Rows by time of creation; requests between two new pins share the order."""
+
+    def __init__(self) -> None:
+        self._known: tuple[tuple[int, int], int, Ints] | None = None  # of which snapshot, at most how many, the rows
+
+    def rows(self, snapshot: PinSnapshot, is_allowed_N: Bools, num: int) -> Ints:
+        """At most `num` allowed ones, newest first."""
+        key, known = (snapshot.generation, snapshot.num_rows), self._known
+        if known is None or known[0] != key or known[1] < num:
+            num_known = int(num * RESERVE)
+            is_there_N = np.ones(snapshot.num_rows, dtype=np.bool_)
+            known = self._known = (key, num_known, _newest(snapshot, is_there_N, num_known))
+        _, num_known, order = known
+        rows: Ints = order[is_allowed_N[order]][:num]
+        if len(rows) < num and len(order) == num_known:
+            return _newest(snapshot, is_allowed_N, num)
+        return rows
+
+
+def _newest(snapshot: PinSnapshot, is_allowed_N: Bools, num: int) -> Ints:
+    created_ms_N = snapshot.columns.created_ms_N
+    return best_rows(created_ms_N.astype(np.float64), is_allowed_N & (created_ms_N > 0), num)
 
 
 def _theirs_first(query: RetrievalQuery, pool_C: Ints) -> Ints:

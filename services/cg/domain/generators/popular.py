@@ -36,6 +36,7 @@ class PopularPins:
         self._newest_time_ms = newest_time_ms
         self._count_P = np.zeros(0, dtype=np.float32) if count_P is None else count_P
         self._rows = RowMap(row_of_pin or {})
+        self._newest: tuple[tuple[int, int, int], Floats] | None = None
 
     def warm(self, snapshot: PinSnapshot) -> None:
         """Find the new pins in the bundle."""
@@ -43,11 +44,17 @@ class PopularPins:
 
     def generate(self, query: RetrievalQuery, k: int) -> Generated:
         """The most popular allowed pins."""
-        score_N = popularity_score(
-            self._counts(query.snapshot) * self._decay(query.now_ms), _prior(query.snapshot, query.now_ms)
-        )
+        score_N = self._scores(query.snapshot, query.now_ms // 1_000)
         rows = best_rows(score_N, query.is_allowed_N, k)
         return Generated(rows, score_N[rows], index_version=self.version)
+
+    def _scores(self, snapshot: PinSnapshot, now_s: int) -> Floats:
+        """Of all rows; requests of the same second share them."""
+        key, newest = (snapshot.generation, snapshot.num_rows, now_s), self._newest
+        if newest is None or newest[0] != key:
+            counts_N = self._counts(snapshot) * self._decay(1_000 * now_s)
+            newest = self._newest = (key, popularity_score(counts_N, _prior(snapshot, 1_000 * now_s)))
+        return newest[1]
 
     def _decay(self, now_ms: int) -> float:
         """What an engagement of the bundle's newest moment counts now."""
