@@ -259,6 +259,10 @@ def test_consumers_scale_by_lag_and_never_past_the_partitions() -> None:
         (scaled,) = of_kind(rendered(chart, "az-c"), "ScaledObject")
         (trigger,) = scaled["spec"]["triggers"]
         assert trigger["metadata"]["consumerGroup"] == group
+        assert (
+            trigger["metadata"]["bootstrapServers"].startswith("kafka.")
+            and ".svc:" in trigger["metadata"]["bootstrapServers"]
+        )
         num_groups_members = scaled["spec"]["maxReplicaCount"] * (len(ZONES) if chart == "enrich" else 1)
         assert num_groups_members <= 6
         assert not of_kind(rendered(chart, "az-c"), "HorizontalPodAutoscaler")

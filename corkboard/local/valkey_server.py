@@ -36,7 +36,7 @@ class ValkeyServer(ChildProcess):
             "appendfsync": "everysec",
             "save": "",
             "maxmemory": MAX_MEMORY,
-            "maxmemory-policy": "noeviction",
+            "maxmemory-policy": "volatile-ttl",  # sessions go first, sequences never
         }
         arguments = [word for key, value in settings.items() for word in (f"--{key}", str(value))]
         self._spawn([_binary(), *arguments])

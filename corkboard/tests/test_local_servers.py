@@ -135,6 +135,22 @@ def test_valkey_answers_when_it_has_started_and_keeps_its_data(tmp_path: Path) -
     assert not server.is_running()
 
 
+def test_a_full_valkey_lets_go_of_what_expires_first_and_of_nothing_that_stays(tmp_path: Path) -> None:
+    (port,) = free_ports(1)
+    server = ValkeyServer(tmp_path, port)
+    server.start()
+    try:
+        assert command(port, "CONFIG", "SET", "maxmemory", "4mb") == b"+OK\r\n"
+        assert command(port, "SET", "sequence", "kept") == b"+OK\r\n"
+        assert command(port, "SET", "explanation", "kept", "EX", "86400") == b"+OK\r\n"
+        for number in range(400):
+            assert command(port, "SET", f"session:{number}", 20_000 * "x", "EX", "900") == b"+OK\r\n"
+        assert command(port, "MGET", "sequence", "explanation").count(b"kept") == 2
+        assert command(port, "GET", "session:0") == b"$-1\r\n"
+    finally:
+        server.stop()
+
+
 def test_valkey_that_cannot_start_says_why(tmp_path: Path) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))

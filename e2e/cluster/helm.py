@@ -67,6 +67,11 @@ class Helm:
         given = [part for setting in settings for part in ("--set-string", setting)]
         self.run("upgrade", release, str(built() / service), "--reuse-values", "--wait", *given)
 
+    def set(self, release: str, service: str, *settings: str) -> None:
+        """As `upgrade`, with numbers and truth values as such."""
+        given = [part for setting in settings for part in ("--set", setting)]
+        self.run("upgrade", release, str(built() / service), "--reuse-values", "--wait", *given)
+
     def rollback(self, release: str) -> None:
         self.run("rollback", release, "--wait")
 

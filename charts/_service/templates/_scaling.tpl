@@ -13,7 +13,8 @@ spec:
   triggers:
     - type: kafka
       metadata:
-        bootstrapServers: {{ .Values.global.kafkaBootstrap }}
+        {{- /* KEDA asks from its own namespace: a name without dots is one of ours */}}
+        bootstrapServers: {{ regexReplaceAll "(^|,)([^.:,]+):" .Values.global.kafkaBootstrap (printf "${1}${2}.%s.svc:" .Release.Namespace) }}
         consumerGroup: {{ tpl .Values.autoscaling.lag.group . }}
         topic: {{ .Values.autoscaling.lag.topic }}
         lagThreshold: {{ .Values.autoscaling.lag.records | quote }}

@@ -1,4 +1,7 @@
-"""A paging session as compressed bytes: texts as JSON, numbers as arrays behind them, vectors as half floats."""
+"""A paging session as compressed bytes: texts as JSON, numbers as arrays behind them, directions of vectors as bytes.
+
+Shapes: N pins of the pool, R rows of features, D dimensions.
+"""
 
 import json
 import math
@@ -16,21 +19,26 @@ from services.blender.domain.candidates import Candidates
 from services.blender.domain.pin_features import PinFeatures
 from services.blender.domain.session import Session
 
-FORMAT = 1
-LEVEL = 1  # zstd: the fastest; half floats hardly compress, texts do at any level
-MAX_PLACE = 2**31
+FORMAT = 2
+LEVEL = 1  # zstd: the fastest; numbers hardly compress, texts do at any level
+TINY = 1e-30
+STEPS = 127  # of a vector's largest number: cosines move by a thousandth in the mean, a hundredth at most
 _HEAD = struct.Struct("<I")  # bytes of JSON
-
-Numbers = NDArray[np.float64]
 
 
 def encode(session: Session) -> bytes:
-    """Vectors lose precision (half floats: 3 digits), nothing else does."""
-    features = session.features
+    """What only explains is kept to seven digits, of a vector where it points: a slate asks for nothing else."""
+    pool, features = session.pool, session.features
     text = json.dumps(_texts(session), separators=(",", ":")).encode()
-    numbers = _numbers(session.pool).tobytes() + features.quality_R.astype("<f8").tobytes()
-    flags = features.is_labelled_R.astype("?").tobytes()
-    raw = _HEAD.pack(len(text)) + text + numbers + flags + features.vectors_RD.astype("<f2").tobytes()
+    arrays = (
+        pool.score_N.astype("<f8"),
+        np.column_stack([pool.retrieval_score_N, pool.score_by_head_NH]).astype("<f4"),
+        np.column_stack([pool.retrieval_rank_N, pool.rank_by_score_N]).astype("<i4"),
+        features.quality_R.astype("<f4"),
+        features.is_labelled_R.astype("?"),
+        _directions(features.vectors_RD),
+    )
+    raw = _HEAD.pack(len(text)) + text + b"".join(array.tobytes() for array in arrays)
     return bytes(cramjam.zstd.compress(raw, LEVEL))
 
 
@@ -72,10 +80,12 @@ def _texts(session: Session) -> dict[str, Any]:
     }
 
 
-def _numbers(pool: Candidates) -> Numbers:
-    """`[N, 4 + heads]`; a head that a pin lacks is NaN."""
-    columns = (pool.retrieval_score_N, pool.retrieval_rank_N, pool.score_N, pool.rank_by_score_N)
-    return np.column_stack([*columns, pool.score_by_head_NH]).astype("<f8", copy=False)
+def _directions(vectors_RD: NDArray[np.float32]) -> NDArray[np.int8]:
+    """Each vector in steps of its largest number; one that is zero or not finite points nowhere."""
+    finite_RD = np.where(np.isfinite(vectors_RD).all(axis=1, keepdims=True), vectors_RD, 0.0)
+    largest_R1 = np.abs(finite_RD).max(axis=1, keepdims=True, initial=TINY)
+    directions: NDArray[np.int8] = np.rint(STEPS * (finite_RD / largest_R1)).astype("i1")
+    return directions
 
 
 class _Arrays:
@@ -93,23 +103,25 @@ class _Arrays:
 def _session(content: dict[str, Any], arrays: _Arrays) -> Session:
     pool, columns, heads = content["pool"], content["features"], content["heads"]
     num = len(pool["pin_ids"])
-    numbers = arrays.take("<f8", num, 4 + len(heads))
+    score = arrays.take("<f8", num)
+    numbers = arrays.take("<f4", num, 1 + len(heads)).astype(np.float64)
+    ranks = arrays.take("<i4", num, 2).astype(np.int64)
     num_rows = len(columns["pin_ids"])
-    quality, is_labelled = arrays.take("<f8", num_rows), arrays.take("?", num_rows)
-    vectors = arrays.take("<f2", num_rows, columns["num_dimensions"]).astype(np.float32)
+    quality, is_labelled = arrays.take("<f4", num_rows).astype(np.float64), arrays.take("?", num_rows)
+    vectors = arrays.take("i1", num_rows, columns["num_dimensions"]).astype(np.float32) / np.float32(STEPS)
     return Session(
         pool=Candidates(
             pool["pin_ids"],
             pool["generators"],
             pool["content_groups"],
             numbers[:, 0],
-            _whole(numbers[:, 1]),
+            ranks[:, 0],
             (),  # counted on the page that retrieved them
             np.zeros((num, 0)),
-            numbers[:, 2],
-            _whole(numbers[:, 3]),
+            score,
+            ranks[:, 1],
             heads,
-            numbers[:, 4:],
+            numbers[:, 1:],
         ),
         features=PinFeatures(
             columns["pin_ids"],
@@ -126,10 +138,3 @@ def _session(content: dict[str, Any], arrays: _Arrays) -> Session:
         sequence_version=content["sequence_version"],
         influencing_events=[InfluencingEvent(**each) for each in content["events"]],
     )
-
-
-def _whole(numbers_N: Numbers) -> NDArray[np.int64]:
-    """Raises: ValueError for one that is no place in a list."""
-    if not (np.abs(numbers_N) < MAX_PLACE).all():  # neither is NaN
-        raise ValueError("a rank is no number of a place")
-    return numbers_N.astype(np.int64)
