@@ -15,7 +15,10 @@ from chassis.kafka.topic import Topic
 from chassis.logs import get_logger
 from chassis.metrics import Metrics
 
-ACK_WITHIN_S = 5.0  # the longest that a caller waits; a broker's restart takes 2 to 4 s
+ACK_WITHIN_S = 6.0  # the longest that a caller waits; a broker's restart takes 2 to 4 s, another leader 3 to 5
+REQUEST_TIMEOUT_MS = (
+    2_000  # a broker that is silent may be frozen; the record goes to the next leader, and is not doubled
+)
 CONNECT_RETRY_S = 0.5
 RETRY_AFTER_S = 1.0
 STOP_WITHIN_S = 3.0
@@ -114,7 +117,7 @@ class KafkaProducer:
     async def _connect(self) -> None:
         while self._client is None:
             client = AIOKafkaProducer(
-                **self._connection.client("producer"),
+                **self._connection.client("producer") | {"request_timeout_ms": REQUEST_TIMEOUT_MS},
                 acks="all",
                 enable_idempotence=True,
                 compression_type="zstd",
@@ -122,6 +125,8 @@ class KafkaProducer:
                 max_batch_size=MAX_BATCH_BYTES,
                 linger_ms=self._linger_ms,
             )
+            # aiokafka gives a record without a leader up after the time of one request; a broker's restart takes longer
+            client._message_accumulator._batch_ttl = ACK_WITHIN_S  # noqa: SLF001 - no argument says it
             try:
                 await connect(client)
                 self._client = client

@@ -17,7 +17,7 @@ class Config(ServiceConfig):
         default=512, ge=500, le=4096, description="events of one envelope; a whole request fits"
     )
     ack_timeout_s: float = Field(
-        default=3.0, gt=0, le=60, description="longest wait for Kafka before UNAVAILABLE, seconds"
+        default=6.0, gt=0, le=60, description="longest wait for Kafka before UNAVAILABLE, seconds"
     )
     max_pending_bytes: int = Field(
         default=64 * 1024 * 1024, ge=1024, description="events and pins waiting for Kafka; above: RESOURCE_EXHAUSTED"
