@@ -2,9 +2,11 @@
 
 import asyncio
 import os
+import signal
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 from aiokafka import AIOKafkaProducer
@@ -14,6 +16,7 @@ from chassis.deadline import Deadline
 from chassis.errors import Invalid, Unavailable
 from chassis.health import Health
 from chassis.kafka.bus import KafkaBus, Part, Producer, Record
+from chassis.kafka.producer import ACK_WITHIN_S, REQUEST_TIMEOUT_MS
 from chassis.kafka.topic import Topic
 from chassis.metrics import Metrics
 from chassis.tasks import Crew
@@ -94,6 +97,32 @@ async def test_poison_of_nothing_and_poison_as_large_as_a_record_are_parked(bus:
         assert [record.value for record in parked] == [b"", b""]
     assert parked[1].headers["parked-left-out"] == f"value of {len(largest)} bytes"
     assert [record.headers["parked-from"] for record in parked] == [f"{topic.name}/0/0", f"{topic.name}/0/1"]
+
+
+async def test_a_record_to_a_frozen_broker_is_asked_for_anew_and_written_once(
+    bus: KafkaBus, kafka: KafkaServer
+) -> None:
+    topic, found, producer = await make_topic(bus), list[Record](), bus.producer()
+    async with running(producer):
+        await producer.send(topic, b"before")
+        assert kafka.pid is not None
+        os.kill(kafka.pid, signal.SIGSTOP)
+        try:
+            sending = asyncio.create_task(producer.send(topic, b"meanwhile"))
+            await asyncio.sleep(1.5 * REQUEST_TIMEOUT_MS / 1_000)
+        finally:
+            os.kill(kafka.pid, signal.SIGCONT)
+        await asyncio.wait_for(sending, WITHIN_S)
+    async with running(bus.table("frozen", topic, found.append)):
+        assert [record.value for record in found] == [b"before", b"meanwhile"]
+
+
+async def test_a_record_may_be_without_a_leader_for_as_long_as_its_caller_waits(bus: KafkaBus) -> None:
+    producer = bus.producer()
+    async with running(producer):
+        await producer.send(await make_topic(bus), b"a")
+        client: Any = vars(producer)["_client"]
+        assert client._message_accumulator._batch_ttl == ACK_WITHIN_S
 
 
 async def test_a_send_without_kafka_ends_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
