@@ -1,6 +1,7 @@
 """`corkboard chaos`: break a local Corkboard by a seeded plan, and judge what its users saw."""
 
 import json
+import logging
 import tempfile
 import time
 from collections.abc import Iterator
@@ -114,6 +115,7 @@ def _run_one(house: "House", one: "Scenario", seed: int, out: Path, output: Outp
     from e2e.chaos.report import write_report
     from e2e.chaos.runner import run_scenario
 
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # a broker that is away is what a scenario wants
     with output.progress(
         f"calls of {one.name}, control and run", sum(len(one.calls(seed, is_control=each)) for each in (True, False))
     ) as advance:
