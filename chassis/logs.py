@@ -24,6 +24,10 @@ def get_logger(name: str) -> Any:
     return structlog.get_logger(logger_name=name)
 
 
+# Jobs and commands configure nothing, and what they print is their result: logs are kept apart from it.
+structlog.configure(logger_factory=lambda *_: structlog.PrintLogger(sys.stderr))
+
+
 def configure(level: str, service: str, zone: str, stream: Any = None, *, secret: str = "") -> None:
     """Make every logger of this process, ours and the libraries', write JSON lines. Called once, by `run`.
 

@@ -4,6 +4,8 @@ import asyncio
 import io
 import json
 import logging
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -116,3 +118,10 @@ def test_users_are_told_by_pseudonyms_of_the_secret(lines: Lines) -> None:
     assert told("a", user_id="person-00043")["user_id"] != one
     assert told("", user_id="person-00042")["user_id"] != told("", user_id="person-00042")["user_id"]
     assert told("a", user_ids=["person-00042"], other="person-00042")["user_ids"] == [one]
+
+
+def test_logs_of_a_job_that_configures_nothing_keep_out_of_what_it_prints() -> None:
+    job = "from chassis.logs import get_logger; get_logger('job').warning('mended a key', key='s:1'); print('{}')"
+    done = subprocess.run([sys.executable, "-c", job], capture_output=True, text=True, check=True)
+    assert done.stdout == "{}\n"
+    assert "mended a key" in done.stderr and "s:1" in done.stderr
