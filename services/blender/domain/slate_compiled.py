@@ -6,7 +6,9 @@ Needs numba. The first call in a process reads compiled code from numba's cache,
 import numpy as np
 from numpy.typing import NDArray
 
+from services.blender.domain.diversity.dpp import WindowedDpp
 from services.blender.domain.diversity.features import PinRows, VectorRows
+from services.blender.domain.diversity.ssd import SpectrumWindow
 from services.blender.domain.greedy import Pool, greedy
 from services.blender.domain.picks import TIE, Picks, no_picks
 from services.blender.domain.relevance import Floats
@@ -20,7 +22,7 @@ def greedy_compiled(pool: Pool, num_picks: int) -> Picks:
         return greedy(pool, num_picks)
     num, size, is_dpp = len(pool.relevance_N), pool.plan.window - 1, pool.plan.strategy == "dpp"
     spacing = SpacingWindow(pool.spacing, pool.index_N)
-    most_novelty = 0.0 if is_dpp else 1.0
+    most_novelty = (WindowedDpp if is_dpp else SpectrumWindow).max_novelty
     given = Given(
         pool.relevance_N,
         pool.index_N.astype(np.int64),
@@ -43,7 +45,6 @@ def greedy_compiled(pool: Pool, num_picks: int) -> Picks:
         np.zeros(num),
         np.zeros((num, size)),
         np.zeros((size, num_columns)),
-        np.zeros(size),
         np.eye(size),
         np.eye(size),
         spacing.placed_SK,

@@ -47,7 +47,6 @@ class State(NamedTuple):
     base_N: Floats  # similarity with itself
     reach_NW: Floats  # ssd: the square along each basis; dpp: similarity to each item of the window
     window_WE: Floats  # ssd: the bases; dpp: the rows of the items
-    own_W: Floats
     gram_WW: Floats  # dpp: similarities inside the window, 1 on the diagonal of what is empty
     factor_WW: Floats  # dpp: its Cholesky factor, a reciprocal on the diagonal
     placed_SK: Indices
@@ -143,7 +142,7 @@ def _push(given: Given, state: State, slot: int, row_E: Floats, own: float) -> N
     if not given.is_dpp:
         _set_basis(state.window_WE, slot, row_E, own)
         return
-    state.window_WE[slot], state.own_W[slot] = row_E, own
+    state.window_WE[slot] = row_E
     for w in range(len(state.window_WE)):
         state.gram_WW[slot, w] = state.gram_WW[w, slot] = _dot(state.window_WE[w], row_E)
     state.gram_WW[slot, slot] += own
