@@ -67,8 +67,7 @@ class _NewestRows:
         key, known = (snapshot.generation, snapshot.num_rows), self._known
         if known is None or known[0] != key or known[1] < num:
             num_known = int(num * RESERVE)
-            is_there_N = np.ones(snapshot.num_rows, dtype=np.bool_)
-            known = self._known = (key, num_known, _newest(snapshot, is_there_N, num_known))
+            known = self._known = (key, num_known, _newest(snapshot, snapshot.columns.is_live_N, num_known))
         _, num_known, order = known
         rows: Ints = order[is_allowed_N[order]][:num]
         if len(rows) < num and len(order) == num_known:
