@@ -16,9 +16,7 @@ from chassis.logs import get_logger
 from chassis.metrics import Metrics
 
 ACK_WITHIN_S = 6.0  # the longest that a caller waits; a broker's restart takes 2 to 4 s, another leader 3 to 5
-REQUEST_TIMEOUT_MS = (
-    2_000  # a broker that is silent may be frozen; the record goes to the next leader, and is not doubled
-)
+PRODUCE_TIMEOUT_MS = 2_000  # a broker that is silent may be frozen: the next leader is asked, nothing is doubled
 CONNECT_RETRY_S = 0.5
 RETRY_AFTER_S = 1.0
 STOP_WITHIN_S = 3.0
@@ -117,7 +115,7 @@ class KafkaProducer:
     async def _connect(self) -> None:
         while self._client is None:
             client = AIOKafkaProducer(
-                **self._connection.client("producer") | {"request_timeout_ms": REQUEST_TIMEOUT_MS},
+                **self._connection.client("producer") | {"request_timeout_ms": PRODUCE_TIMEOUT_MS},
                 acks="all",
                 enable_idempotence=True,
                 compression_type="zstd",

@@ -16,7 +16,7 @@ from chassis.deadline import Deadline
 from chassis.errors import Invalid, Unavailable
 from chassis.health import Health
 from chassis.kafka.bus import KafkaBus, Part, Producer, Record
-from chassis.kafka.producer import ACK_WITHIN_S, REQUEST_TIMEOUT_MS
+from chassis.kafka.producer import ACK_WITHIN_S, PRODUCE_TIMEOUT_MS
 from chassis.kafka.topic import Topic
 from chassis.metrics import Metrics
 from chassis.tasks import Crew
@@ -109,7 +109,7 @@ async def test_a_record_to_a_frozen_broker_is_asked_for_anew_and_written_once(
         os.kill(kafka.pid, signal.SIGSTOP)
         try:
             sending = asyncio.create_task(producer.send(topic, b"meanwhile"))
-            await asyncio.sleep(1.5 * REQUEST_TIMEOUT_MS / 1_000)
+            await asyncio.sleep(1.5 * PRODUCE_TIMEOUT_MS / 1_000)
         finally:
             os.kill(kafka.pid, signal.SIGCONT)
         await asyncio.wait_for(sending, WITHIN_S)
