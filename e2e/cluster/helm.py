@@ -1,6 +1,7 @@
 """Helm as a person uses it, on the cluster of these tests."""
 
 import subprocess
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -64,12 +65,14 @@ class Helm:
 
     def upgrade(self, release: str, service: str, *settings: str) -> None:
         """Deploy one service anew, and wait until the new pods serve and the old ones are gone."""
-        given = [part for setting in settings for part in ("--set-string", setting)]
-        self.run("upgrade", release, str(built() / service), "--reuse-values", "--wait", *given)
+        self._upgrade(release, service, "--set-string", settings)
 
     def set(self, release: str, service: str, *settings: str) -> None:
         """As `upgrade`, with numbers and truth values as such."""
-        given = [part for setting in settings for part in ("--set", setting)]
+        self._upgrade(release, service, "--set", settings)
+
+    def _upgrade(self, release: str, service: str, option: str, settings: Sequence[str]) -> None:
+        given = [part for setting in settings for part in (option, setting)]
         self.run("upgrade", release, str(built() / service), "--reuse-values", "--wait", *given)
 
     def rollback(self, release: str) -> None:
