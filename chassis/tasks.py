@@ -1,13 +1,14 @@
 """The long tasks of a service, in one group that can be ended and whose failures name the part they belong to."""
 
 import asyncio
-from collections.abc import Coroutine, Iterator
+from collections.abc import Coroutine, Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, TypeVar
 
 T = TypeVar("T")
 
+CANCEL_AGAIN_S = 5.0  # above what anybody here takes to end
 PART_NOTE = "part: "
 _owner: ContextVar[str] = ContextVar("owner", default="")
 
@@ -35,22 +36,38 @@ class Tasks(asyncio.TaskGroup):
     def create_task(  # type: ignore[override]  # coroutines only: nobody here starts a generator
         self, coro: Coroutine[Any, Any, T], **options: Any
     ) -> asyncio.Task[T]:
-        task = super().create_task(coro, **options)
+        try:
+            task = super().create_task(coro, **options)
+        except RuntimeError:  # the group is ending
+            coro.close()
+            raise
         owner = _owner.get()
         self._children.add(task)
         task.add_done_callback(lambda done: self._forget(done, owner))
         return task
 
-    def end(self) -> None:
-        """Cancel what still runs."""
-        for task in list(self._children):
-            task.cancel()
+    async def end(self) -> None:
+        """Cancel what still runs, and wait for it."""
+        while self._children:
+            await cut(self._children)
 
     def _forget(self, task: asyncio.Task[Any], owner: str) -> None:
         self._children.discard(task)
         error = None if task.cancelled() else task.exception()
         if error is not None and owner:
             _name(error, owner)
+
+
+async def cut(tasks: Iterable[asyncio.Task[Any]]) -> None:
+    """Cancel `tasks` until they are over. Once is not always enough: aiokafka, and `asyncio.wait_for` before Python
+    3.12, now and then swallow a cancel that was meant for their caller, who then goes on."""
+    all_of_them = list(tasks)
+    running = {task for task in all_of_them if not task.done()}
+    while running:
+        for task in running:
+            task.cancel()
+        _, running = await asyncio.wait(running, timeout=CANCEL_AGAIN_S)
+    await asyncio.gather(*all_of_them, return_exceptions=True)
 
 
 def part_of(error: BaseException) -> str:
@@ -101,4 +118,4 @@ class Crew:
         async with self.tasks:
             self._is_open.set()
             await self._is_over.wait()
-            self.tasks.end()
+            await self.tasks.end()

@@ -12,12 +12,14 @@ from chassis.deadline import Deadline
 from chassis.errors import Unavailable
 from chassis.kafka.security import PLAINTEXT, KafkaSecurity
 from chassis.kafka.topic import Topic
+from chassis.tasks import cut
 
 REQUEST_TIMEOUT_MS = 12_000  # above the session: a join may wait for the whole session of a dead member
 SESSION_TIMEOUT_MS = 10_000  # a dead member's partitions move after it
 HEARTBEAT_MS = 500  # makes a rebalance last half a second and not three
 RETRY_S = 0.5
 MIN_CLOSE_S = 0.2
+CLOSE_WITHIN_S = 2.0
 CONNECT_ENDS_WITHIN_S = 1.0  # a few milliseconds while the broker is there
 
 
@@ -77,8 +79,7 @@ async def connect(client: Any, ends_within_s: float = CONNECT_ENDS_WITHIN_S) -> 
         try:
             await asyncio.wait({starting}, timeout=ends_within_s)
         finally:
-            starting.cancel()
-        await asyncio.gather(starting, return_exceptions=True)
+            await cut([starting])
         raise
 
 
@@ -119,7 +120,7 @@ async def missing_topics(connection: Connection, topics: Sequence[Topic]) -> lis
     except (KafkaError, OSError) as error:
         raise Unavailable(f"Kafka at {connection.bootstrap} cannot be reached: {type(error).__name__}") from error
     finally:
-        await admin.close()
+        await _bounded(admin.close, Deadline.after(CLOSE_WITHIN_S))  # which swallows a cancel meant for us
     return [topic.name for topic in topics if topic.name not in known]
 
 

@@ -1,7 +1,7 @@
 """A member of a consumer group that acknowledges after the effect, partition by partition."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.errors import KafkaError
@@ -18,6 +18,7 @@ from chassis.kafka.record import Record, record_of
 from chassis.kafka.topic import Topic
 from chassis.logs import get_logger
 from chassis.metrics import Metrics
+from chassis.tasks import cut
 
 COMMIT_EVERY_S = 0.5  # repeats after a crash: what was handled within it
 COMMIT_WITHIN_S = 4.0  # aiokafka tries for ever; the loop must go on, and a revoke must end before the session does
@@ -87,7 +88,7 @@ class BatchConsumer:
         running, self._running = self._running, []
         if not running:
             return
-        await _cut(running)
+        await cut(running)
         await self._finish(deadline.capped(REVOKE_GRACE_S).remaining_s())
         await self._leave(deadline)
         await self._parker.stop(deadline)
@@ -144,7 +145,7 @@ class BatchConsumer:
         """Until there may be room, or partitions to read."""
         taken = [asyncio.ensure_future(intake.taken()) for intake in self._intakes.values()]
         await asyncio.wait(taken, timeout=POLL_MS / 1000, return_when=asyncio.FIRST_COMPLETED)
-        await _cut(taken)
+        await cut(taken)
 
     async def _finished(self, records: Sequence[Record]) -> None:
         last = records[-1]
@@ -226,7 +227,7 @@ class BatchConsumer:
         self._readable.clear()
         seeking, self._seeking = self._seeking, None
         if seeking is not None:
-            await _cut([seeking])
+            await cut([seeking])
 
 
 class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no types
@@ -238,10 +239,3 @@ class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ha
 
     async def on_partitions_assigned(self, assigned: Sequence[TopicPartition]) -> None:
         await self._consumer.assigned(list(assigned))
-
-
-async def _cut(tasks: Iterable[asyncio.Task[None]]) -> None:
-    cut = list(tasks)
-    for task in cut:
-        task.cancel()
-    await asyncio.gather(*cut, return_exceptions=True)

@@ -1,7 +1,6 @@
 """A whole compacted topic in a process: read from the beginning without a group, then followed."""
 
 import asyncio
-import contextlib
 import inspect
 from collections.abc import Awaitable, Callable
 
@@ -16,6 +15,7 @@ from chassis.kafka.record import Record, record_of
 from chassis.kafka.topic import Topic
 from chassis.logs import get_logger
 from chassis.metrics import Metrics
+from chassis.tasks import cut
 
 CATCH_UP_WITHIN_S = 20.0
 CLOSE_WITHIN_S = 2.0
@@ -65,9 +65,7 @@ class KafkaTable:
         """Stop following."""
         following, self._following = self._following, None
         if following is not None:
-            following.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await following
+            await cut([following])
         await self._close(deadline.remaining_s())
 
     def _say(self, why: str) -> None:

@@ -251,7 +251,7 @@ async def watching(watcher: BundleWatcher) -> AsyncIterator[None]:
         yield
     finally:
         await watcher.stop(Deadline.after(1.0))
-        tasks.end()
+        await tasks.end()
         await tasks.__aexit__(None, None, None)
 
 

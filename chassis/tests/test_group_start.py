@@ -1,11 +1,13 @@
 """A group begins where it was put, and topics that nobody needs go."""
 
 import asyncio
+import contextlib
 import time
 import uuid
 
 import pytest
 
+from chassis.kafka import connection
 from chassis.kafka.admin import ensure_topics
 from chassis.kafka.connection import Connection, missing_topics
 from chassis.kafka.group_start import delete_topics, offsets_since, start_group_at
@@ -43,3 +45,28 @@ async def test_a_group_starts_at_a_time_and_a_topic_goes(kafka: KafkaServer) -> 
         while not await missing_topics(connection, [topic]):
             await asyncio.sleep(0.1)
     await delete_topics(connection, [topic])
+
+
+class SwallowingAdmin:
+    """Closes as aiokafka's client does: who is cancelled meanwhile never learns of it."""
+
+    def __init__(self, **_: object) -> None:
+        pass
+
+    async def start(self) -> None: ...
+
+    async def list_topics(self) -> list[str]:
+        return []
+
+    async def close(self) -> None:
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.sleep(0.2)
+
+
+async def test_a_cancel_that_comes_while_the_client_closes_is_not_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection, "AIOKafkaAdminClient", SwallowingAdmin)
+    looking = asyncio.create_task(missing_topics(Connection("nowhere:1", "a", "test"), []))
+    await asyncio.sleep(0.05)
+    looking.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await looking

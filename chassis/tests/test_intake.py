@@ -129,7 +129,7 @@ async def test_work_that_is_cut_before_it_begins_holds_up_no_finish() -> None:
     crew = Crew()
     world = World(await crew.open(), max_records=4)
     world.add(0, 0)
-    crew.tasks.end()
+    await crew.tasks.end()
     await asyncio.sleep(0)
     await asyncio.wait_for(world.intake.finish(0.0), WITHIN_S)
     await crew.close()

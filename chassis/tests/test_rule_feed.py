@@ -43,7 +43,7 @@ async def started(part: Part) -> AsyncIterator[None]:
         yield
     finally:
         await part.stop(Deadline.after(1.0))
-        tasks.end()
+        await tasks.end()
         await tasks.__aexit__(None, None, None)
 
 

@@ -1,11 +1,14 @@
 """Long tasks: ended together, failing loudly, named after their part."""
 
 import asyncio
+import contextlib
+import inspect
 
 import pytest
 
+from chassis import tasks as tasks_module
 from chassis.errors import Unavailable
-from chassis.tasks import Crew, Tasks, owned_by, part_of
+from chassis.tasks import Crew, Tasks, cut, owned_by, part_of
 from chassis.tests.parts import crash, forever
 
 
@@ -13,8 +16,34 @@ async def test_ended_tasks_are_cancelled_and_the_group_ends() -> None:
     async with asyncio.timeout(2):
         async with Tasks() as tasks:
             task = tasks.create_task(forever())
-            tasks.end()
+            await tasks.end()
     assert task.cancelled()
+
+
+async def test_work_that_comes_when_the_group_is_over_is_refused_and_closed() -> None:
+    async with Tasks() as tasks:
+        pass
+    late = forever()
+    with pytest.raises(RuntimeError):
+        tasks.create_task(late)
+    assert inspect.getcoroutinestate(late) == inspect.CORO_CLOSED
+
+
+async def test_who_swallows_a_cancel_is_cancelled_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tasks_module, "CANCEL_AGAIN_S", 0.01)
+
+    async def stubborn() -> None:
+        with contextlib.suppress(asyncio.CancelledError):
+            await forever()
+        await forever()
+
+    crew = Crew()
+    in_crew, alone = (await crew.open()).create_task(stubborn()), asyncio.create_task(stubborn())
+    await asyncio.sleep(0)
+    async with asyncio.timeout(2):
+        await cut([alone])
+        await crew.close()
+    assert alone.cancelled() and in_crew.cancelled()
 
 
 async def test_a_task_made_by_a_task_belongs_to_the_same_part() -> None:
