@@ -1,4 +1,5 @@
-"""The slate step against pyversity, on one thread, interleaved; picks are first proven equal to a float64 reference.
+"""The slate step against pyversity, on one thread, interleaved; picks are first proven equal: of ssd to a float64
+reference, of the compiled dpp to the plain loop, which tests hold to a reference.
 
 Times are of the thread's CPU: what else runs on the machine does not count.
 
@@ -109,11 +110,18 @@ def _rules(num: int) -> tuple[SpacingRule, ...]:
 
 def _prove_equal(relevance_N: NDArray[np.float64], vectors_ND: NDArray[np.float32]) -> dict[str, Any]:
     expected = ssd_picks(relevance_N, vectors_ND.astype(np.float64), GAMMA, WINDOW, NUM_PICKS)
-    rows, plan = of_vectors(vectors_ND), DiversityPlan("ssd", GAMMA, WINDOW)
-    for loop in (greedy, greedy_compiled):
-        found = fill(relevance_N, rows, plan, [], NUM_PICKS, loop=loop).order_T.tolist()
-        if found != expected:
-            raise AssertionError(f"{loop} differs from the reference: {found} against {expected}")
+
+    def picks(strategy: Strategy, loop: Greedy) -> Any:
+        plan = DiversityPlan(strategy, GAMMA, WINDOW)
+        return fill(relevance_N, of_vectors(vectors_ND), plan, [], NUM_PICKS, loop=loop).order_T.tolist()
+
+    for name, found, wanted in (
+        ("ssd", picks("ssd", greedy), expected),
+        ("ssd compiled", picks("ssd", greedy_compiled), expected),
+        ("dpp compiled", picks("dpp", greedy_compiled), picks("dpp", greedy)),
+    ):
+        if found != wanted:
+            raise AssertionError(f"{name} differs from its reference: {found} against {wanted}")
     theirs = pyversity.ssd(
         vectors_ND, relevance_N.astype(np.float32), NUM_PICKS, diversity=0.5, window=WINDOW - 1
     ).indices.tolist()
