@@ -29,7 +29,8 @@ class Answer:
 
 @dataclass(frozen=True)
 class Sample:
-    """One call: `late_ms` is how much later than intended it was sent, `latency_ms` counts from the intended time."""
+    """One call: `late_ms` is how much later than intended it was sent, `latency_ms` counts from the intended time,
+    `why` is what an error said."""
 
     at_s: float
     kind: str
@@ -38,6 +39,7 @@ class Sample:
     late_ms: float = 0.0
     degraded: tuple[str, ...] = ()
     num_items: int = 0
+    why: str = ""
 
     @property
     def is_ok(self) -> bool:
@@ -64,14 +66,14 @@ async def drive(
     async def one(call: Call) -> None:
         nonlocal in_flight
         sent_s = time.perf_counter() - start_s
-        answer, code = Answer(), OK
+        answer, code, why = Answer(), OK, ""
         try:
             answer = await send(call)
         except CorkboardError as error:
-            code = error.status
+            code, why = error.status, error.message
         in_flight -= 1
         latency_ms, late_ms = (time.perf_counter() - start_s - call.at_s) * 1000, (sent_s - call.at_s) * 1000
-        samples.append(Sample(call.at_s, call.kind, code, latency_ms, late_ms, answer.degraded, answer.num_items))
+        samples.append(Sample(call.at_s, call.kind, code, latency_ms, late_ms, answer.degraded, answer.num_items, why))
         advance(1)
 
     async with asyncio.TaskGroup() as tasks:

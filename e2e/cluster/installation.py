@@ -4,6 +4,7 @@ import base64
 import io
 import tarfile
 from collections.abc import Mapping
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -105,11 +106,12 @@ class Installation:
         running = stream.stream(
             call, pod.metadata.name, self.namespace, command=command, _preload_content=False, **options
         )
-        for at in range(0, len(stdin), CHUNK):
-            running.write_stdin(stdin[at : at + CHUNK])
-        running.run_forever(timeout=EXEC_S)
-        said, printed = running.read_stderr(), running.read_stdout()
-        assert running.returncode == 0, f"{' '.join(command)} in zone {zone}: {running.returncode}\n{said}{printed}"
+        with closing(running):
+            for at in range(0, len(stdin), CHUNK):
+                running.write_stdin(stdin[at : at + CHUNK])
+            running.run_forever(timeout=EXEC_S)
+            said, printed, code = running.read_stderr(), running.read_stdout(), running.returncode
+        assert code == 0, f"{' '.join(command)} in zone {zone}: {code}\n{said}{printed}"
         return str(printed)
 
 

@@ -37,7 +37,7 @@ class Heard:
 
     @property
     def errors(self) -> Counter[str]:
-        return Counter(f"{one.kind} {one.code}" for one in self.samples if not one.is_ok)
+        return Counter(f"{one.kind} {one.code}: {one.why}" for one in self.samples if not one.is_ok)
 
     @property
     def error_ratio(self) -> float:
