@@ -31,7 +31,7 @@ def test_the_ranker_is_trained_from_a_folder_for_all_surfaces_and_for_each(tmp_p
     store = BundleStore(str(home / "bundles"))
     names = ("ranker", "ranker-home", "ranker-related", "ranker-search")
     assert report["versions"] == {name: store.list(name)[-1].version for name in names}
-    assert {"ranker", "retrieval_order"} == report["evaluation"]["leave_last_out"].keys()
+    assert {"ranker", "ranker_after_30_days", "retrieval_order"} == report["evaluation"]["leave_last_out"].keys()
     assert not (home / "unfinished-trainings").exists() or not list((home / "unfinished-trainings").iterdir())
     drawn = CliRunner().invoke(train_ranker.app, arguments, catch_exceptions=False).stdout
     assert "NDCG@10" in drawn and "calibration error" in drawn

@@ -24,7 +24,15 @@ from modeling.training_data import TrainingData
 from services.ranker.domain.features import NO_SCORE
 from services.ranker.domain.history_ranker import RankerSettings
 from services.ranker.offline.baselines import BASELINES, SasRec
-from services.ranker.offline.evaluate import Pools, all_logits, held_out_examples, pools, ranks, utilities
+from services.ranker.offline.evaluate import (
+    Pools,
+    after_30_days,
+    all_logits,
+    held_out_examples,
+    pools,
+    ranks,
+    utilities,
+)
 from services.ranker.offline.examples import Requests
 from services.ranker.offline.fit_ranker import fit_model, histories_of, tensors_of
 from services.ranker.offline.fitting import RequestTensors, fit
@@ -37,6 +45,7 @@ from services.ranker.offline.retrieval_features import fit_retrieval
 from services.ranker.offline.train import tell
 
 OURS = "ranker"
+AWAY = "ranker_after_30_days"
 
 
 def compare(data: TrainingData, plan: RankerPlan, seeds: Sequence[int], progress: Progress = silent) -> dict[str, Any]:
@@ -49,8 +58,10 @@ def compare(data: TrainingData, plan: RankerPlan, seeds: Sequence[int], progress
         gain.setdefault("retrieval_order", []).append(_gain(found.column_U))
         gain.setdefault("ease_recency", []).append(_gain(ranks(found, _ease(found))))
         for name, model in models_of(material, replace(plan, seed=seed), progress):
-            utility_UC = utilities(all_logits(model, found.requests, tensors_for(material, found.requests)))
-            gain.setdefault(name, []).append(_gain(ranks(found, utility_UC)))
+            asked = {name: found.requests} | ({AWAY: after_30_days(found.requests)} if name == OURS else {})
+            for row, requests in asked.items():
+                utility_UC = utilities(all_logits(model, requests, tensors_for(material, requests)))
+                gain.setdefault(row, []).append(_gain(ranks(found, utility_UC)))
             requests = material.for_calibration
             examples = held_out_examples(model, requests, tensors_for(material, requests))
             heads.setdefault(name, []).append(head_metrics(examples))

@@ -4,7 +4,7 @@ Shapes: U users, C candidates, H heads, P pins.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -26,6 +26,7 @@ from services.ranker.offline.retrieval_features import RetrievalModel
 NUM_CANDIDATES = 300
 NUM_POPULAR = 60  # the pool's share from popularity, the rest from co_engaged, as a surface would mix them
 LABEL_DELAY_MS = 1_000  # "now" of a held-out request: just after the last event that was kept
+AWAY_MS = 30 * 24 * 3_600 * 1_000
 
 BATCH_CANDIDATES = 20_000  # scored at once: some hundred MB of activations
 
@@ -43,13 +44,23 @@ class Pools:
 def evaluate_order(
     model: HistoryRanker, train: Interactions, label_U: Ints, retrieval: RetrievalModel, tensors_of: TensorsOf
 ) -> dict[str, dict[str, float]]:
-    """Leave-last-out over all unseen pins: the pool in retrieval's order, and the same pool ranked."""
+    """Leave-last-out over all unseen pins: the pool in retrieval's order, and the same pool ranked at once, and after
+    thirty days away."""
     found = pools(train, label_U, retrieval)
-    utility_UC = utilities(all_logits(model, found.requests, tensors_of(found.requests)))
+
+    def ranked(requests: Requests) -> dict[str, float]:
+        return summarise_ranks(ranks(found, utilities(all_logits(model, requests, tensors_of(requests)))))
+
     return {
         "retrieval_order": summarise_ranks(found.column_U),
-        "ranker": summarise_ranks(ranks(found, utility_UC)),
+        "ranker": ranked(found.requests),
+        "ranker_after_30_days": ranked(after_30_days(found.requests)),
     }
+
+
+def after_30_days(requests: Requests) -> Requests:
+    """The same people with the same histories, who were away."""
+    return replace(requests, time_ms_R=requests.time_ms_R + AWAY_MS)
 
 
 def pools(train: Interactions, label_U: Ints, retrieval: RetrievalModel) -> Pools:

@@ -20,6 +20,8 @@ ATTRIBUTION_WINDOW_MS = 30 * 60 * 1_000
 NUM_HARD = 12  # negatives that co_engaged returned: the ones serving has to tell apart
 NUM_POPULAR = 8  # negatives by popularity: what fills the rest of a pool
 PADDING = -1
+AWAY_SHARE = 0.5  # of sampled requests that come later than the engagement that they are made of
+AWAY_S = (60.0, 90 * 24 * 3_600.0)  # how much later, evenly on a logarithmic scale
 
 
 @dataclass(frozen=True)
@@ -91,8 +93,15 @@ class RequestSampler:
         rows = [self._candidates(event, window.pin_BL[row]) for row, event in enumerate(event_R)]
         pins, scores = (np.stack(column) for column in zip(*rows, strict=True))
         labels, surface_R = self._labels(event_R, pins.shape[1]), np.zeros(len(event_R), dtype=np.int64)
-        request_R = self._events.user_E[event_R], window, self._events.time_ms_E[event_R]
+        request_R = self._events.user_E[event_R], window, self._events.time_ms_E[event_R] + self._away_ms(len(event_R))
         return Requests(*request_R, pins, labels, scores, surface_R)
+
+    def _away_ms(self, num_requests: int) -> Ints:
+        """How much later each request comes. An engagement mostly follows another within seconds, and feeds are asked
+        for after hours or weeks: a model that never saw that takes who returns for somebody without a history."""
+        away_s_R = np.exp(self._random.uniform(*np.log(AWAY_S), num_requests))
+        is_away_R = self._random.random(num_requests) < AWAY_SHARE
+        return np.asarray(is_away_R * away_s_R * 1_000, dtype=np.int64)
 
     def _candidates(self, event: int, history_L: Ints) -> tuple[Ints, Floats]:
         """The positive first, then negatives; scores of each generator."""

@@ -12,7 +12,15 @@ from services.ranker.offline.head_metrics import ndcg
 from services.ranker.tests.world import served, training_data
 
 EXPECTED = Path(__file__).parent / "expected_quality.json"
-MODELS = {"retrieval_order", "ease_recency", "ranker", "logistic_regression", "deep_fm", "sasrec"}
+MODELS = {
+    "retrieval_order",
+    "ease_recency",
+    "ranker",
+    "ranker_after_30_days",
+    "logistic_regression",
+    "deep_fm",
+    "sasrec",
+}
 
 
 @pytest.mark.timeout(180)
