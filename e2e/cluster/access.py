@@ -1,6 +1,7 @@
 """How a surface outside of the cluster reaches its zone: a NodePort on a node there, mTLS with its own certificate."""
 
 import base64
+import socket
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -30,6 +31,16 @@ def open_ports(core: Any, namespace: str, zones: tuple[str, ...]) -> dict[tuple[
         for service, chart in OPENED.items()
         for zone in zones
     }
+
+
+def is_open(address: str) -> bool:
+    """Whether host:port takes a connection."""
+    host, port = address.rsplit(":", 1)
+    try:
+        socket.create_connection((host, int(port)), timeout=API_S).close()
+    except OSError:
+        return False
+    return True
 
 
 def node_address(core: Any, zone: str) -> str:

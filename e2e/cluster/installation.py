@@ -4,17 +4,17 @@ import base64
 import io
 import tarfile
 from collections.abc import Mapping
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 from kubernetes import client, stream
 
-from e2e.cluster.access import API_S, Surface, fetch_certificates, open_ports, wait_until
+from e2e.cluster.access import API_S, Surface, fetch_certificates, is_open, open_ports, wait_until
 from e2e.cluster.helm import Helm
 from scripts.cluster_secrets import manifests
 
 READY_WITHIN_S = 300.0
+OPEN_WITHIN_S = 60.0  # nodes hear of a new port a moment after it was made
 EXEC_S = 180
 CHUNK = 1 << 16
 RESTRICTED = {"pod-security.kubernetes.io/enforce": "restricted"}
@@ -55,6 +55,7 @@ class Installation:
     def open(self) -> None:
         """Make it reachable from outside."""
         self._addresses = open_ports(self.core, self.namespace, self.zones)
+        wait_until(lambda: all(map(is_open, self._addresses.values())), OPEN_WITHIN_S, "ports are not open")
         fetch_certificates(self.core, self.namespace, self._certificates)
 
     def surface(self, zone: str) -> Surface:
@@ -106,11 +107,14 @@ class Installation:
         running = stream.stream(
             call, pod.metadata.name, self.namespace, command=command, _preload_content=False, **options
         )
-        with closing(running):
+        try:
             for at in range(0, len(stdin), CHUNK):
                 running.write_stdin(stdin[at : at + CHUNK])
             running.run_forever(timeout=EXEC_S)
             said, printed, code = running.read_stderr(), running.read_stdout(), running.returncode
+        finally:
+            running.close()
+            running.sock.shutdown()  # `close` does nothing once the other side has said goodbye
         assert code == 0, f"{' '.join(command)} in zone {zone}: {code}\n{said}{printed}"
         return str(printed)
 
