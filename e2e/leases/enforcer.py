@@ -54,7 +54,7 @@ async def enforce(job: Job) -> None:
         keeping = tasks.create_task(keeper.start(tasks))
         await _ask_steadily(protection, job, tally)
         keeping.cancel()
-        tasks.end()
+        await tasks.end()
 
 
 async def _ask_steadily(protection: Protection, job: Job, tally: Tally) -> None:

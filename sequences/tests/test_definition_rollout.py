@@ -72,7 +72,7 @@ async def process(tmp_path: Path) -> AsyncIterator[Process]:
         await watcher.start(tasks)
         yield process
         await watcher.stop(Deadline.after(1.0))
-        tasks.end()
+        await tasks.end()
 
 
 async def test_the_version_in_use_is_a_metric(process: Process) -> None:

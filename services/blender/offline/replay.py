@@ -88,7 +88,7 @@ async def served_feeds(bus: Bus, asked: Asked) -> tuple[list[ServedFeed], int]:
         except CorkboardError as error:  # told outside: the group would wrap it
             failure = error
         await table.stop(Deadline.after(STOP_S))
-        tasks.end()
+        await tasks.end()
     if failure is not None:
         raise failure
     return [feed for _, _, feed in sorted(newest, key=lambda each: each[:2])], num_unreadable

@@ -43,7 +43,7 @@ async def send(kafka: KafkaServer, numbers: range, partition: int) -> None:
         for number in numbers:
             await producer.send(TOPIC, b"%d" % number, partition=partition)
         await producer.stop(Deadline.after(2.0))
-        tasks.end()
+        await tasks.end()
 
 
 async def values(log: KafkaLog, stretches: list[Stretch]) -> dict[int, list[int]]:

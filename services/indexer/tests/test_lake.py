@@ -49,7 +49,7 @@ async def lake_role(bus: InMemoryBus, lake: IcebergLake, limits: CommitLimits = 
         try:
             yield writer
         finally:
-            tasks.end()
+            await tasks.end()
 
 
 def send(bus: InMemoryBus, *numbers: int, partition: int = 0, **values: Any) -> None:
@@ -149,7 +149,7 @@ async def test_records_the_table_covers_are_left_out_even_when_they_are_delivere
         await writer.start(tasks)
         await writer.add(Table.EVENTS, records[:2])
         await writer.add(Table.EVENTS, records)
-        tasks.end()
+        await tasks.end()
     assert event_ids(lake) == ["event-0", "event-1", "event-2"]
 
 

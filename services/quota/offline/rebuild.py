@@ -64,7 +64,7 @@ async def _read_topic(bus: Bus) -> dict[str, RuleVersion]:
         else:
             failure = None
         await table.stop(Deadline.after(STOP_S))
-        tasks.end()
+        await tasks.end()
     if failure is not None:
         raise failure
     return found

@@ -99,7 +99,7 @@ class RequestSampler:
     def _away_ms(self, num_requests: int) -> Ints:
         """How much later each request comes. An engagement mostly follows another within seconds, and feeds are asked
         for after hours or weeks: a model that never saw that takes who returns for somebody without a history."""
-        away_s_R = np.exp(self._random.uniform(*np.log(AWAY_S), num_requests))
+        away_s_R = np.exp(self._random.uniform(np.log(AWAY_S[0]), np.log(AWAY_S[1]), num_requests))
         is_away_R = self._random.random(num_requests) < AWAY_SHARE
         return np.asarray(is_away_R * away_s_R * 1_000, dtype=np.int64)
 
