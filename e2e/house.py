@@ -3,16 +3,18 @@
 import asyncio
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
 import psutil
 
-from chassis.errors import CorkboardError
+from chassis.errors import CorkboardError, Unavailable
 from corkboard.local.control import ask
 from corkboard.local.home import Home
 from corkboard.local.process import resident_bytes
@@ -22,6 +24,8 @@ from corkboard.traces.store import TraceStore
 
 T = TypeVar("T")
 UP_WITHIN_S = 180.0
+PORT_BASES = range(27600, 32100, 500)  # below the ports that the kernel gives to clients
+CLAIM_OFFSET = 499
 
 
 class House:
@@ -134,3 +138,20 @@ async def eventually(check: Callable[[], Coroutine[Any, Any, bool]], within_s: f
             pass
         await asyncio.sleep(every_s)
     raise AssertionError(f"not within {within_s} s")
+
+
+@contextmanager
+def claimed_port_base() -> Iterator[int]:
+    """A base that no other run on this machine uses: its last port is held as long as the run lasts.
+
+    Raises: Unavailable when all are taken.
+    """
+    for base in PORT_BASES:
+        with socket.socket() as claim:
+            try:
+                claim.bind(("127.0.0.1", base + CLAIM_OFFSET))
+            except OSError:
+                continue
+            yield base
+            return
+    raise Unavailable(f"{len(PORT_BASES)} runs seem to go on already: ports {PORT_BASES} are taken; end one of them")

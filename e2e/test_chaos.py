@@ -11,8 +11,7 @@ from e2e.chaos.report import write_report
 from e2e.chaos.runner import run_scenario
 from e2e.chaos.scenarios import SCENARIOS, scenario
 from e2e.chaos.verdict import VIOLATED
-from e2e.conftest import claimed_port_base
-from e2e.house import House
+from e2e.house import House, claimed_port_base
 
 SEED = int(os.environ.get("CORKBOARD_CHAOS_SEED", "1"))
 TOO_LONG = {"soak"}

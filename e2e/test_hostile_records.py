@@ -16,11 +16,10 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from chassis.errors import Conflict
 from chassis.kafka.topic import Topic
 from corkboard.session import Session
-from e2e.conftest import claimed_port_base
 from e2e.hostile.records import MAX_RECORD_BYTES, GoodRecord, HostileRecord, hostile_records
 from e2e.hostile.requests import good_requests, use_rule
 from e2e.hostile.watch import Watch, counted
-from e2e.house import House, eventually
+from e2e.house import House, claimed_port_base, eventually
 from e2e.surface import event, feed_request, get_feed, publish, sequence
 from protos import topics
 from protos.ingest.v1 import ingest_pb2

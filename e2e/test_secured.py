@@ -14,10 +14,9 @@ from grpc import aio
 from chassis.testing.authority import LocalAuthority
 from corkboard.local.certificates import PREFIX, paths_of
 from corkboard.session import Session, connected
-from e2e.conftest import claimed_port_base
 from e2e.hostile.requests import METHODS, process_of
 from e2e.hostile.watch import Watch, counted
-from e2e.house import House, eventually
+from e2e.house import House, claimed_port_base, eventually
 from e2e.surface import event, feed_request, get_feed, publish, sequence
 from protos.callers import CALLERS, OUTSIDE, WORKLOADS
 from protos.ingest.v1 import ingest_pb2

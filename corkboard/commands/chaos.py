@@ -21,7 +21,6 @@ if TYPE_CHECKING:  # the scenarios live beside the tests of the whole, in a chec
     from e2e.chaos.verdict import Outcome
     from e2e.house import House
 
-PORT_BASE = 24100
 HOUSES = {"plain": (), "tls": ("--tls",), "zones": ("--zones", "a,b")}
 app = typer.Typer(no_args_is_help=True, help="Break a local Corkboard by a seeded plan, and judge what users saw.")
 
@@ -160,7 +159,7 @@ def _house(here: bool, output: Output, kind: str) -> "Iterator[House]":
 
     Raises: Invalid when the one here is of another kind.
     """
-    from e2e.house import House
+    from e2e.house import House, claimed_port_base
 
     if here:
         home = Home.from_environment()
@@ -173,8 +172,8 @@ def _house(here: bool, output: Output, kind: str) -> "Iterator[House]":
             )
         yield House(home.root, endpoints.ports.base)
         return
-    with tempfile.TemporaryDirectory() as folder:
-        house = House(Path(folder), PORT_BASE)
+    with tempfile.TemporaryDirectory() as folder, claimed_port_base() as port_base:
+        house = House(Path(folder), port_base)
         output.say("starting a Corkboard for this run, with a small world and trained models: a few minutes")
         start_s = time.monotonic()
         house.up(*HOUSES[kind])

@@ -15,8 +15,7 @@ from kubernetes import client, config
 from e2e.cluster import helm as helm_module
 from e2e.cluster.helm import Helm
 from e2e.cluster.installation import Installation
-from e2e.conftest import claimed_port_base
-from e2e.house import House
+from e2e.house import House, claimed_port_base
 
 VARIABLE = "CORKBOARD_KUBECONFIG"
 TAG = "CORKBOARD_IMAGE_TAG"
