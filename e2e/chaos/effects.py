@@ -25,6 +25,7 @@ from protos import topics
 
 EVERY_S = 2.0
 POLL_MS = 300
+LOOK_WITHIN_S = 20.0
 MAX_USERS = 20  # sequences read in one look: the load itself needs the house
 RUN = "chaos-"  # users of a run begin with it; others are none of ours
 Add = Callable[[Record], None]
@@ -82,7 +83,8 @@ class Effects:
         """Until it is cancelled; while the broker or the store is away there is nothing to look at."""
         while True:
             with suppress(KafkaError, OSError, TimeoutError, CorkboardError):
-                await self._look()
+                async with asyncio.timeout(LOOK_WITHIN_S):
+                    await self._look()
             await asyncio.sleep(EVERY_S)
 
     async def _look(self) -> None:
@@ -99,8 +101,11 @@ class Effects:
             self._add(Record(self._now_s(), "kafka-1", "commit", group, value))
 
     async def _read_on(self) -> None:
+        """To the ends as they are now, which are after the effects of all that is committed by now."""
         logs = {log.topic.name: log for log in (self._accepted, self._enriched)}
-        while batches := await self._reader.getmany(timeout_ms=POLL_MS):
+        ends = await self._reader.end_offsets(self._reader.assignment())
+        while any([await self._reader.position(partition) < end for partition, end in ends.items()]):
+            batches = await self._reader.getmany(timeout_ms=POLL_MS)
             for partition, records in batches.items():
                 for record in records:
                     logs[partition.topic].add(partition.partition, record.offset, record.value)
