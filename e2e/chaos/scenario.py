@@ -54,17 +54,18 @@ class Scenario:
     num_rounds: int = 1
 
     def lasting(self, duration_s: float) -> "Scenario":
-        """The same over a longer time: each phase longer by the same factor, faults drawn anew for each minute.
+        """The same over a longer time: each phase longer by the same factor, faults drawn anew for each minute. A
+        control that is shorter than the run stays as it is.
 
         Raises: Invalid for a scenario that is as long as what it does.
         """
         if self.ends_with_faults:
             raise Invalid(f"{self.name} is as long as its restarts take", field="duration")
-        factor = duration_s / sum(phase.duration_s for phase in self.phases)
+        whole_s, control_s = (sum(one.duration_s for one in each) for each in (self.phases, self.control_phases))
         return replace(
             self,
-            phases=tuple(replace(phase, duration_s=phase.duration_s * factor) for phase in self.phases),
-            control_phases=(Phase(CALLS_PER_S, duration_s),) if self.control_phases else (),
+            phases=tuple(replace(phase, duration_s=phase.duration_s * duration_s / whole_s) for phase in self.phases),
+            control_phases=self.control_phases if control_s < whole_s else (Phase(CALLS_PER_S, duration_s),),
             num_rounds=max(1, int(duration_s / ROUND_S)),
         )
 
