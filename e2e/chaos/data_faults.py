@@ -87,26 +87,27 @@ async def join_group(house: House, fault: Fault) -> Done:
 
 
 async def announce_bad_bundle(house: House, fault: Fault) -> Done:
-    """The bundle in use once more under a new version, with a byte of a file turned, announced as if it were sound."""
-    topic = BUNDLE_TOPICS[fault.target]
+    """The newest sound version under another name, with a byte of a file turned, announced as if it were sound."""
+    bad = await asyncio.to_thread(_spoilt_copy, BundleStore(str(house.home.bundles)), fault)
     async with releases.bus(house.endpoints.kafka) as bus:
-        current = (await releases.read(bus, topic))[fault.target]
-        bad = await asyncio.to_thread(_spoilt_copy, BundleStore(str(house.home.bundles)), current, fault)
-        await releases.announce(bus, topic, bad, "chaos")
+        await releases.announce(bus, BUNDLE_TOPICS[fault.target], bad, "chaos")
     return [(fault.target, "sample", "bad_bundle", bad.version)]
 
 
 async def announce_again(house: House, name: str) -> None:
     """The newest sound version of a bundle: what an operator does about a bad one."""
     topic: Topic = BUNDLE_TOPICS[name]
-    store = BundleStore(str(house.home.bundles))
-    sound = [one for one in store.list(name) if not one.version.endswith(SPOILT)]
     async with releases.bus(house.endpoints.kafka) as bus:
-        await releases.announce(bus, topic, sound[-1], "chaos")
+        await releases.announce(bus, topic, _newest_sound(BundleStore(str(house.home.bundles)), name), "chaos")
 
 
-def _spoilt_copy(store: BundleStore, current: Release, fault: Fault) -> Release:
-    source = store.open(replace(current, version=current.version.removesuffix(SPOILT)))
+def _newest_sound(store: BundleStore, name: str) -> Release:
+    return [one for one in store.list(name) if not one.version.endswith(SPOILT)][-1]
+
+
+def _spoilt_copy(store: BundleStore, fault: Fault) -> Release:
+    sound = _newest_sound(store, fault.target)
+    source = store.open(sound)
     target = source.parent / f"{source.name}{SPOILT}"
     shutil.rmtree(target, ignore_errors=True)
     shutil.copytree(source, target)
@@ -118,9 +119,9 @@ def _spoilt_copy(store: BundleStore, current: Release, fault: Fault) -> Release:
     manifest = target / MANIFEST
     manifest.write_text(json.dumps({**json.loads(manifest.read_text()), "version": target.name}))
     return replace(
-        current,
+        sound,
         version=target.name,
-        uri=str(Path(current.uri).parent / target.name),
+        uri=str(Path(sound.uri).parent / target.name),
         manifest_sha256=hashlib.sha256(manifest.read_bytes()).hexdigest(),
     )
 
