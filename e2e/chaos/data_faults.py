@@ -88,7 +88,7 @@ async def join_group(house: House, fault: Fault) -> Done:
 
 async def announce_bad_bundle(house: House, fault: Fault) -> Done:
     """The newest sound version under another name, with a byte of a file turned, announced as if it were sound."""
-    bad = await asyncio.to_thread(_spoilt_copy, BundleStore(str(house.home.bundles)), fault)
+    bad = await asyncio.to_thread(spoilt_copy, BundleStore(str(house.home.bundles)), fault.target, fault.at_s)
     async with releases.bus(house.endpoints.kafka) as bus:
         await releases.announce(bus, BUNDLE_TOPICS[fault.target], bad, "chaos")
     return [(fault.target, "sample", "bad_bundle", bad.version)]
@@ -105,14 +105,15 @@ def _newest_sound(store: BundleStore, name: str) -> Release:
     return [one for one in store.list(name) if not one.version.endswith(SPOILT)][-1]
 
 
-def _spoilt_copy(store: BundleStore, fault: Fault) -> Release:
-    sound = _newest_sound(store, fault.target)
+def spoilt_copy(store: BundleStore, name: str, at_s: float) -> Release:
+    """The newest sound version with a byte turned, which one `at_s` says; only the manifest says that all is well."""
+    sound = _newest_sound(store, name)
     source = store.open(sound)
     target = source.parent / f"{source.name}{SPOILT}"
     shutil.rmtree(target, ignore_errors=True)
     shutil.copytree(source, target)
     files = sorted(path for path in target.rglob("*") if path.is_file() and path.name != MANIFEST)
-    chosen = random.Random(str(fault.at_s)).choice(files)
+    chosen = random.Random(str(at_s)).choice(files)
     content = bytearray(chosen.read_bytes())
     content[len(content) // 2] ^= 0xFF
     chosen.write_bytes(bytes(content))
