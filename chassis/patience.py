@@ -7,6 +7,7 @@ from chassis.deadline import Deadline
 from chassis.errors import Unavailable
 from chassis.health import Health
 from chassis.kafka.bus import Part
+from chassis.tasks import cut
 
 RETRY_S = 2.0
 
@@ -30,8 +31,7 @@ class Patient:
         """Give up starting, and stop the part."""
         starting, self._starting = self._starting, None
         if starting is not None:
-            starting.cancel()
-            await asyncio.gather(starting, return_exceptions=True)
+            await cut([starting])
         await self._part.stop(deadline)
 
     async def _until_started(self, tasks: asyncio.TaskGroup) -> None:

@@ -18,6 +18,7 @@ from chassis.kafka.producer import LINGER_S, check_record
 from chassis.kafka.start_patience import StartPatience
 from chassis.kafka.topic import Topic
 from chassis.metrics import Metrics
+from chassis.tasks import cut
 
 POLL_S = 0.002
 FINISH_WITHIN_S = 5.0
@@ -151,8 +152,7 @@ class InMemoryConsumer:
         """Let work in hand finish within the deadline; what is not finished comes again."""
         task, self._task = self._task, None
         if task is not None:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
+            await cut([task])
             within_s = deadline.capped(FINISH_WITHIN_S).remaining_s()
             await asyncio.gather(*(intake.finish(within_s) for intake in self._intakes.values()))
 
@@ -211,8 +211,7 @@ class InMemoryTable:
         """Stop following."""
         task, self._task = self._task, None
         if task is not None:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
+            await cut([task])
 
     async def _follow(self) -> None:
         while True:

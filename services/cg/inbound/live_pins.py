@@ -10,6 +10,7 @@ from chassis.errors import CorkboardError, Corrupt, Unavailable
 from chassis.health import Health
 from chassis.kafka.bus import Bus, Part, Record
 from chassis.logs import get_logger
+from chassis.tasks import cut
 from protos.pins.v1.pins_pb2 import EnrichedPin
 from protos.tensors import tensor_to_numpy
 from protos.topics import PINS_ENRICHED
@@ -48,8 +49,7 @@ class LivePins:
         """Stop following; what is indexed stays."""
         starting, self._starting = self._starting, None
         if starting is not None:
-            starting.cancel()
-            await asyncio.gather(starting, return_exceptions=True)
+            await cut([starting])
         await self._table.stop(deadline)
 
     def apply(self, record: Record) -> None:

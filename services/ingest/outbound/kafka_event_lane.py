@@ -7,6 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from chassis.errors import CorkboardError, Unavailable
+from chassis.tasks import cut
 from services.ingest.domain.pending_bytes import PendingBytes
 from services.ingest.outbound.kafka_event_envelope import Chunk
 
@@ -70,8 +71,7 @@ class EventLane:
         """Stop, and fail what still waits."""
         self._is_closing = True
         if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+            await cut([self._task])
         self._settle(self._waiting, _stopped())
         self._waiting.clear()
 

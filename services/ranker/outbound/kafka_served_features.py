@@ -13,6 +13,7 @@ from chassis.kafka.bus import Producer
 from chassis.kafka.partitioner import partition_for
 from chassis.logs import get_logger
 from chassis.metrics import Metrics
+from chassis.tasks import cut
 from chassis.tracing import context_from, span
 from protos.common.v1 import common_pb2 as common
 from protos.ranker.v1 import ranker_pb2 as pb
@@ -70,8 +71,7 @@ class KafkaFeatureLog:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(deadline.remaining_s() / 2):  # parts stopped after this one need time too
                     await self._queue.join()
-            running.cancel()
-            await asyncio.wait({running})
+            await cut([running])
         while not self._queue.empty():
             self._queue.get_nowait()
             self._records.labels("dropped").inc()
