@@ -25,6 +25,7 @@ from services.ranker.domain.features import NO_SCORE
 from services.ranker.domain.history_ranker import RankerSettings
 from services.ranker.offline.baselines import BASELINES, SasRec
 from services.ranker.offline.evaluate import (
+    AWAY,
     Pools,
     after_30_days,
     all_logits,
@@ -45,7 +46,6 @@ from services.ranker.offline.retrieval_features import fit_retrieval
 from services.ranker.offline.train import tell
 
 OURS = "ranker"
-AWAY = "ranker_after_30_days"
 
 
 def compare(data: TrainingData, plan: RankerPlan, seeds: Sequence[int], progress: Progress = silent) -> dict[str, Any]:
@@ -59,8 +59,8 @@ def compare(data: TrainingData, plan: RankerPlan, seeds: Sequence[int], progress
         gain.setdefault("ease_recency", []).append(_gain(ranks(found, _ease(found))))
         for name, model in models_of(material, replace(plan, seed=seed), progress):
             asked = {name: found.requests} | ({AWAY: after_30_days(found.requests)} if name == OURS else {})
-            for row, requests in asked.items():
-                utility_UC = utilities(all_logits(model, requests, tensors_for(material, requests)))
+            for row, candidates in asked.items():
+                utility_UC = utilities(all_logits(model, candidates, tensors_for(material, candidates)))
                 gain.setdefault(row, []).append(_gain(ranks(found, utility_UC)))
             requests = material.for_calibration
             examples = held_out_examples(model, requests, tensors_for(material, requests))

@@ -27,6 +27,7 @@ NUM_CANDIDATES = 300
 NUM_POPULAR = 60  # the pool's share from popularity, the rest from co_engaged, as a surface would mix them
 LABEL_DELAY_MS = 1_000  # "now" of a held-out request: just after the last event that was kept
 AWAY_MS = 30 * 24 * 3_600 * 1_000
+AWAY = "ranker_after_30_days"  # its row in reports
 
 BATCH_CANDIDATES = 20_000  # scored at once: some hundred MB of activations
 
@@ -54,7 +55,7 @@ def evaluate_order(
     return {
         "retrieval_order": summarise_ranks(found.column_U),
         "ranker": ranked(found.requests),
-        "ranker_after_30_days": ranked(after_30_days(found.requests)),
+        AWAY: ranked(after_30_days(found.requests)),
     }
 
 
