@@ -6,6 +6,8 @@ from pathlib import Path
 from pyiceberg.catalog import Catalog, load_catalog
 from sqlalchemy.exc import DBAPIError
 
+MAX_ATTEMPTS = 5  # more than a catalog has tables
+
 
 def open_catalog(folder: str, properties: Mapping[str, str]) -> Catalog:
     """SQLite and local files in `folder`, or what pyiceberg's catalog `properties` say over that."""
@@ -18,9 +20,11 @@ def open_catalog(folder: str, properties: Mapping[str, str]) -> Catalog:
         "init_catalog_tables": "true",
     }
     settings = defaults | dict(properties)
-    try:
-        return load_catalog("corkboard", **settings)
-    except DBAPIError as error:
-        if "already exists" not in str(error):
-            raise
-        return load_catalog("corkboard", **settings)  # somebody else made the tables at the same time
+    num_left = MAX_ATTEMPTS
+    while True:
+        num_left -= 1
+        try:
+            return load_catalog("corkboard", **settings)
+        except DBAPIError as error:  # somebody else makes the catalog's tables at the same time, one after the other
+            if "already exists" not in str(error) or not num_left:
+                raise
