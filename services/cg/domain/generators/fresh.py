@@ -18,6 +18,7 @@ HALF_LIFE_S = 3 * 86_400.0  # a pin of three days scores half of one published n
 TOPIC_DECAY = 0.95  # weight of a topic per step back in the history
 MAX_USER_TOPICS = 8  # the interests of most people; more would be nearly every topic
 POOL_PER_SLOT = 20  # so many of the newest pins compete for one slot
+BLOCK_ROWS = 1_024  # whose topics are looked at together
 RESERVE = 1.5  # times as many rows are kept in order as are asked for: some are not allowed
 
 
@@ -42,7 +43,7 @@ class FreshPins:
         """The newest allowed pins, those of the user's topics before others; the score falls from 1 with age."""
         created_ms_N = query.snapshot.columns.created_ms_N
         pool_C = self._newest.rows(query.snapshot, query.is_allowed_N, k * POOL_PER_SLOT)
-        rows = _interleave(_theirs_first(query, pool_C)[:k], self._explored(query, pool_C, k), k)
+        rows = _interleave(_theirs_first(query, pool_C, k), self._explored(query, pool_C, k), k)
         age_s_K = np.maximum(query.now_ms - created_ms_N[rows], 0) / 1_000.0
         return Generated(rows, (0.5 ** (age_s_K / HALF_LIFE_S)).astype(np.float32))
 
@@ -80,11 +81,19 @@ def _newest(snapshot: PinSnapshot, is_allowed_N: Bools, num: int) -> Ints:
     return best_rows(created_ms_N.astype(np.float64), is_allowed_N & (created_ms_N > 0), num)
 
 
-def _theirs_first(query: RetrievalQuery, pool_C: Ints) -> Ints:
-    """The pool with the pins of the user's topics before the others, each part newest first."""
-    topic_CT = query.snapshot.columns.topic_hash_NT[pool_C]
-    is_theirs_C = np.isin(topic_CT, _user_topics(query)).any(axis=1)
-    return np.concatenate([pool_C[is_theirs_C], pool_C[~is_theirs_C]])
+def _theirs_first(query: RetrievalQuery, pool_C: Ints, k: int) -> Ints:
+    """The first `k` of the pool with the pins of the user's topics before the others, each part newest first."""
+    topics = _user_topics(query)
+    theirs, others, num_theirs = [], [], 0
+    for start in range(0, len(pool_C), BLOCK_ROWS):
+        block_C = pool_C[start : start + BLOCK_ROWS]
+        is_theirs_C = np.isin(query.snapshot.columns.topic_hash_NT[block_C], topics).any(axis=1)
+        theirs.append(block_C[is_theirs_C])
+        others.append(block_C[~is_theirs_C])
+        num_theirs += len(theirs[-1])
+        if num_theirs >= k:  # most people find theirs among the newest tenth
+            break
+    return np.concatenate([*theirs, *others, pool_C[:0]])[:k]
 
 
 def _user_topics(query: RetrievalQuery) -> Ints:
