@@ -149,6 +149,8 @@ class Planner:
                 "REDIS_URL": redis_url,
                 "LAKE_DIR": str(self._home.lake),
                 "LAKE_COMMIT_INTERVAL_S": "5",
+                "LAKE_KEEP_S": "600",  # each commit costs more by every snapshot that is kept
+                "LAKE_UPKEEP_INTERVAL_S": "120",
                 "RELIABILITY_INTERVAL_S": "30",
                 "RELIABILITY_WINDOW_S": "300",  # nobody waits an hour here
             },
