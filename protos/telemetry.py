@@ -39,7 +39,6 @@ GET_FEED = "corkboard.blender.v1.FeedService/GetFeed"
 RETRIEVE = "corkboard.cg.v1.RetrievalService/Retrieve"
 RANK = "corkboard.ranker.v1.RankingService/Rank"
 SCORE = "corkboard.ranker.v1.ScoringService/Score"
-GET_SEQUENCE = "corkboard.indexer.v1.SequenceService/GetSequence"
 GET_USER = "corkboard.indexer.v1.FeatureService/GetUser"
 BATCH_GET_PINS = "corkboard.indexer.v1.FeatureService/BatchGetPins"
 
@@ -84,10 +83,8 @@ FEED_EDGES: tuple[Edge, ...] = (
     Edge("blender", GET_FEED, "blender", "stage retrieve"),
     Edge("blender", "stage hydrate_user", "indexer", GET_USER),
     Edge("blender", "stage retrieve", "cg", RETRIEVE),
-    Edge("cg", RETRIEVE, "indexer", GET_SEQUENCE),
     Edge("blender", "stage rank", "ranker", RANK),
     Edge("ranker", RANK, "ranker", RANK_SPAN),
-    Edge("ranker", RANK, "indexer", GET_SEQUENCE),
     Edge("ranker", RANK, "ranker", SCORE),
     Edge("blender", send(topics.FEEDS_SERVED), "indexer", process(topics.FEEDS_SERVED), Tie.EITHER),
 )

@@ -13,6 +13,13 @@ class Config(RedisConfig):
     indexer_target: str = Field(default="127.0.0.1:7103", description="addresses of indexer, host:port@zone,...")
     cg_target: str = Field(default="127.0.0.1:7104", description="addresses of cg, host:port@zone,...")
     ranker_target: str = Field(default="127.0.0.1:7105", description="addresses of the ranker root, host:port@zone,...")
+    sequence: str = Field(
+        default="engagement",
+        description="name of the sequence that is read once for cg and the ranker; empty = each reads it itself",
+    )
+    read_history: int = Field(
+        default=512, ge=1, le=2_048, description="newest events read of it; who reads more reads them itself"
+    )
     redis_url: str = Field(default="redis://127.0.0.1:7379/0", description="the zone's Valkey, for sessions")
     get_feed_timeout_ms: int = Field(default=250, ge=20, le=10_000, description="cap of a GetFeed deadline")
     max_concurrent_feeds: int = Field(

@@ -24,6 +24,7 @@ class User:
     blocked: Sequence[str] = ()
     profile: Mapping[str, str] = field(default_factory=dict)
     sequence_version: int = 0
+    history: bytes = b""  # as the indexer wrote it, for cg and the ranker; empty = they read it themselves
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,9 @@ class PinSource(Protocol):
 class CandidateSource(Protocol):
     """Where candidates come from."""
 
-    async def retrieve(self, request: FeedRequest, num_candidates: int, exclude: Sequence[str]) -> Retrieved:
+    async def retrieve(
+        self, request: FeedRequest, num_candidates: int, exclude: Sequence[str], history: bytes
+    ) -> Retrieved:
         """May be fewer than asked, also none."""
         ...
 
@@ -90,7 +93,12 @@ class Ranker(Protocol):
     """Scores candidates for a user."""
 
     async def rank(
-        self, request: FeedRequest, request_id: str, candidates: Candidates, versions: Mapping[str, str]
+        self,
+        request: FeedRequest,
+        request_id: str,
+        candidates: Candidates,
+        versions: Mapping[str, str],
+        history: bytes,
     ) -> Ranking:
         """Scores of the candidates, in retrieval order given; `versions` is what they were made with, for logs."""
         ...

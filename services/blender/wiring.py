@@ -66,7 +66,9 @@ def build(
     redis = RedisClient(config.redis_url, security=RedisSecurity.of(config))
     explanations = explanations or RedisExplanations(redis, config.explanation_ttl_s)
     served_log = _served_log(shell, config, explanations)
-    indexer = GrpcIndexer(shell.channel(config.indexer_target))
+    indexer = GrpcIndexer(
+        shell.channel(config.indexer_target), sequence=config.sequence, max_events=config.read_history
+    )
     candidates = GrpcCandidates(shell.channel(config.cg_target))
     memory = Memory(PopularMemory(config.popular_size), ServedMemory(config.num_remembered_users, clock))
     peers = Peers(

@@ -103,7 +103,9 @@ def build(
     retrieve = Retrieve(
         index, catalogue, plans, histories, user_vectors, meter, clock, always_reads_stored=is_state_stored
     )
-    server = RetrievalServer(retrieve, config.retrieve_timeout_s)
+    server = RetrievalServer(
+        retrieve, config.retrieve_timeout_s, sequence=config.sequence, max_history=config.max_history
+    )
     door = shell.grpc_door(
         [(add_RetrievalServiceServicer_to_server, server, SERVICE)],
         {"Retrieve": MethodLimit(timeout_s=config.retrieve_timeout_s)},

@@ -166,8 +166,9 @@ def _online(shell: Shell, config: Config, store: OnlineStore) -> tuple[list[Part
         accepted.handle,
         start_offsets=accepted.start_offsets,
     )
-    sequences = SequenceServicer(ReadSequences(definitions, store.sequences, board, clock))
-    features = FeatureServicer(ReadFeatures(definitions, store.users, store.pins, clock))
+    reads = ReadSequences(definitions, store.sequences, board, clock)
+    sequences = SequenceServicer(reads)
+    features = FeatureServicer(ReadFeatures(definitions, store.users, store.pins, clock), reads)
     servicers: list[Servicer] = [
         (rpc.add_SequenceServiceServicer_to_server, sequences, f"{PACKAGE}.SequenceService"),
         (rpc.add_FeatureServiceServicer_to_server, features, f"{PACKAGE}.FeatureService"),

@@ -93,8 +93,9 @@ def _build_root(
         max_history=config.max_history,
         newest_history=config.newest_history,
     )
+    server = RankingServer(rank, config.rank_timeout_s, sequence=config.sequence, max_events=config.read_history)
     door = shell.grpc_door(
-        [(add_RankingServiceServicer_to_server, RankingServer(rank, config.rank_timeout_s), ROOT_SERVICE)],
+        [(add_RankingServiceServicer_to_server, server, ROOT_SERVICE)],
         {"Rank": MethodLimit(timeout_s=config.rank_timeout_s)},
     )
     lists = SignatureReleases(trimming).apply

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from protos.common.v1 import common_pb2 as protos_dot_common_dot_v1_dot_common__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15protos/cg/v1/cg.proto\x12\x0f\x63orkboard.cg.v1\x1a\x1dprotos/common/v1/common.proto\"\xfa\x01\n\x0fRetrieveRequest\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\x0f\n\x07surface\x18\x02 \x01(\t\x12\x16\n\x0esubject_pin_id\x18\x03 \x01(\t\x12\r\n\x05query\x18\x04 \x01(\t\x12\x0e\n\x06locale\x18\x05 \x01(\t\x12\x16\n\x0enum_candidates\x18\x06 \x01(\x05\x12\x17\n\x0f\x65xclude_pin_ids\x18\x07 \x03(\t\x12\x12\n\ngenerators\x18\x08 \x03(\t\x12\x18\n\x10min_price_micros\x18\t \x01(\x03\x12\x18\n\x10max_price_micros\x18\n \x01(\x03\x12\x15\n\rwants_columns\x18\x0b \x01(\x08\"\xe9\x01\n\tCandidate\x12\x0e\n\x06pin_id\x18\x01 \x01(\t\x12\x11\n\tgenerator\x18\x02 \x01(\t\x12\r\n\x05score\x18\x03 \x01(\x01\x12\x0c\n\x04rank\x18\x04 \x01(\x05\x12L\n\x12score_by_generator\x18\x05 \x03(\x0b\x32\x30.corkboard.cg.v1.Candidate.ScoreByGeneratorEntry\x12\x15\n\rcontent_group\x18\x06 \x01(\t\x1a\x37\n\x15ScoreByGeneratorEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\"\x7f\n\x0fGeneratorReport\x12\x11\n\tgenerator\x18\x01 \x01(\t\x12\x14\n\x0cnum_returned\x18\x02 \x01(\x05\x12\x13\n\x0b\x64uration_ms\x18\x03 \x01(\x01\x12\x15\n\rindex_version\x18\x04 \x01(\t\x12\x17\n\x0f\x65ncoder_version\x18\x05 \x01(\t\"\x99\x02\n\x10RetrieveResponse\x12.\n\ncandidates\x18\x01 \x03(\x0b\x32\x1a.corkboard.cg.v1.Candidate\x12\x34\n\ngenerators\x18\x02 \x03(\x0b\x32 .corkboard.cg.v1.GeneratorReport\x12\x36\n\x0c\x64\x65gradations\x18\x03 \x03(\x0b\x32 .corkboard.common.v1.Degradation\x12/\n\x08versions\x18\x04 \x01(\x0b\x32\x1d.corkboard.common.v1.Versions\x12\x36\n\x07\x63olumns\x18\x05 \x01(\x0b\x32%.corkboard.common.v1.CandidateColumns2c\n\x10RetrievalService\x12O\n\x08Retrieve\x12 .corkboard.cg.v1.RetrieveRequest\x1a!.corkboard.cg.v1.RetrieveResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15protos/cg/v1/cg.proto\x12\x0f\x63orkboard.cg.v1\x1a\x1dprotos/common/v1/common.proto\"\xa9\x02\n\x0fRetrieveRequest\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\x0f\n\x07surface\x18\x02 \x01(\t\x12\x16\n\x0esubject_pin_id\x18\x03 \x01(\t\x12\r\n\x05query\x18\x04 \x01(\t\x12\x0e\n\x06locale\x18\x05 \x01(\t\x12\x16\n\x0enum_candidates\x18\x06 \x01(\x05\x12\x17\n\x0f\x65xclude_pin_ids\x18\x07 \x03(\t\x12\x12\n\ngenerators\x18\x08 \x03(\t\x12\x18\n\x10min_price_micros\x18\t \x01(\x03\x12\x18\n\x10max_price_micros\x18\n \x01(\x03\x12\x15\n\rwants_columns\x18\x0b \x01(\x08\x12-\n\x07history\x18\x0c \x01(\x0b\x32\x1c.corkboard.common.v1.History\"\xe9\x01\n\tCandidate\x12\x0e\n\x06pin_id\x18\x01 \x01(\t\x12\x11\n\tgenerator\x18\x02 \x01(\t\x12\r\n\x05score\x18\x03 \x01(\x01\x12\x0c\n\x04rank\x18\x04 \x01(\x05\x12L\n\x12score_by_generator\x18\x05 \x03(\x0b\x32\x30.corkboard.cg.v1.Candidate.ScoreByGeneratorEntry\x12\x15\n\rcontent_group\x18\x06 \x01(\t\x1a\x37\n\x15ScoreByGeneratorEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\"\x7f\n\x0fGeneratorReport\x12\x11\n\tgenerator\x18\x01 \x01(\t\x12\x14\n\x0cnum_returned\x18\x02 \x01(\x05\x12\x13\n\x0b\x64uration_ms\x18\x03 \x01(\x01\x12\x15\n\rindex_version\x18\x04 \x01(\t\x12\x17\n\x0f\x65ncoder_version\x18\x05 \x01(\t\"\x99\x02\n\x10RetrieveResponse\x12.\n\ncandidates\x18\x01 \x03(\x0b\x32\x1a.corkboard.cg.v1.Candidate\x12\x34\n\ngenerators\x18\x02 \x03(\x0b\x32 .corkboard.cg.v1.GeneratorReport\x12\x36\n\x0c\x64\x65gradations\x18\x03 \x03(\x0b\x32 .corkboard.common.v1.Degradation\x12/\n\x08versions\x18\x04 \x01(\x0b\x32\x1d.corkboard.common.v1.Versions\x12\x36\n\x07\x63olumns\x18\x05 \x01(\x0b\x32%.corkboard.common.v1.CandidateColumns2c\n\x10RetrievalService\x12O\n\x08Retrieve\x12 .corkboard.cg.v1.RetrieveRequest\x1a!.corkboard.cg.v1.RetrieveResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,15 +35,15 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CANDIDATE_SCOREBYGENERATORENTRY']._loaded_options = None
   _globals['_CANDIDATE_SCOREBYGENERATORENTRY']._serialized_options = b'8\001'
   _globals['_RETRIEVEREQUEST']._serialized_start=74
-  _globals['_RETRIEVEREQUEST']._serialized_end=324
-  _globals['_CANDIDATE']._serialized_start=327
-  _globals['_CANDIDATE']._serialized_end=560
-  _globals['_CANDIDATE_SCOREBYGENERATORENTRY']._serialized_start=505
-  _globals['_CANDIDATE_SCOREBYGENERATORENTRY']._serialized_end=560
-  _globals['_GENERATORREPORT']._serialized_start=562
-  _globals['_GENERATORREPORT']._serialized_end=689
-  _globals['_RETRIEVERESPONSE']._serialized_start=692
-  _globals['_RETRIEVERESPONSE']._serialized_end=973
-  _globals['_RETRIEVALSERVICE']._serialized_start=975
-  _globals['_RETRIEVALSERVICE']._serialized_end=1074
+  _globals['_RETRIEVEREQUEST']._serialized_end=371
+  _globals['_CANDIDATE']._serialized_start=374
+  _globals['_CANDIDATE']._serialized_end=607
+  _globals['_CANDIDATE_SCOREBYGENERATORENTRY']._serialized_start=552
+  _globals['_CANDIDATE_SCOREBYGENERATORENTRY']._serialized_end=607
+  _globals['_GENERATORREPORT']._serialized_start=609
+  _globals['_GENERATORREPORT']._serialized_end=736
+  _globals['_RETRIEVERESPONSE']._serialized_start=739
+  _globals['_RETRIEVERESPONSE']._serialized_end=1020
+  _globals['_RETRIEVALSERVICE']._serialized_start=1022
+  _globals['_RETRIEVALSERVICE']._serialized_end=1121
 # @@protoc_insertion_point(module_scope)

@@ -34,6 +34,7 @@ class RetrieveRequest(_message.Message):
     MIN_PRICE_MICROS_FIELD_NUMBER: _builtins.int
     MAX_PRICE_MICROS_FIELD_NUMBER: _builtins.int
     WANTS_COLUMNS_FIELD_NUMBER: _builtins.int
+    HISTORY_FIELD_NUMBER: _builtins.int
     user_id: _builtins.str
     """at most 128 characters"""
     surface: _builtins.str
@@ -60,6 +61,10 @@ class RetrieveRequest(_message.Message):
     def generators(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """only these; empty = the surface's list"""
 
+    @_builtins.property
+    def history(self) -> _common_pb2.History:
+        """the user's, if the caller has read it; absent = cg reads it"""
+
     def __init__(
         self,
         *,
@@ -74,10 +79,11 @@ class RetrieveRequest(_message.Message):
         min_price_micros: _builtins.int = ...,
         max_price_micros: _builtins.int = ...,
         wants_columns: _builtins.bool = ...,
+        history: _common_pb2.History | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["history", b"history"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["exclude_pin_ids", b"exclude_pin_ids", "generators", b"generators", "locale", b"locale", "max_price_micros", b"max_price_micros", "min_price_micros", b"min_price_micros", "num_candidates", b"num_candidates", "query", b"query", "subject_pin_id", b"subject_pin_id", "surface", b"surface", "user_id", b"user_id", "wants_columns", b"wants_columns"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["exclude_pin_ids", b"exclude_pin_ids", "generators", b"generators", "history", b"history", "locale", b"locale", "max_price_micros", b"max_price_micros", "min_price_micros", b"min_price_micros", "num_candidates", b"num_candidates", "query", b"query", "subject_pin_id", b"subject_pin_id", "surface", b"surface", "user_id", b"user_id", "wants_columns", b"wants_columns"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

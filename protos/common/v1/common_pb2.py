@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dprotos/common/v1/common.proto\x12\x13\x63orkboard.common.v1\"P\n\x06Tensor\x12\x0c\n\x04\x64\x61ta\x18\x01 \x01(\x0c\x12\r\n\x05shape\x18\x02 \x03(\x03\x12)\n\x05\x64type\x18\x03 \x01(\x0e\x32\x1a.corkboard.common.v1.DType\"\x9a\x01\n\x0cNamedTensors\x12>\n\x07\x62y_name\x18\x01 \x03(\x0b\x32-.corkboard.common.v1.NamedTensors.ByNameEntry\x1aJ\n\x0b\x42yNameEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12*\n\x05value\x18\x02 \x01(\x0b\x32\x1b.corkboard.common.v1.Tensor:\x02\x38\x01\"\x8f\x02\n\x10\x43\x61ndidateColumns\x12\x0f\n\x07pin_ids\x18\x01 \x03(\t\x12\x12\n\ngenerators\x18\x02 \x03(\t\x12.\n\tgenerator\x18\x03 \x01(\x0b\x32\x1b.corkboard.common.v1.Tensor\x12*\n\x05score\x18\x04 \x01(\x0b\x32\x1b.corkboard.common.v1.Tensor\x12)\n\x04rank\x18\x05 \x01(\x0b\x32\x1b.corkboard.common.v1.Tensor\x12\x37\n\x12score_by_generator\x18\x06 \x01(\x0b\x32\x1b.corkboard.common.v1.Tensor\x12\x16\n\x0e\x63ontent_groups\x18\x07 \x03(\t\" \n\nArrowTable\x12\x12\n\nipc_stream\x18\x01 \x01(\x0c\"?\n\x0b\x44\x65gradation\x12\x11\n\tcomponent\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\r\n\x05level\x18\x03 \x01(\t\"\x81\x01\n\x08Versions\x12\x42\n\x0b\x62y_artifact\x18\x01 \x03(\x0b\x32-.corkboard.common.v1.Versions.ByArtifactEntry\x1a\x31\n\x0f\x42yArtifactEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"q\n\x06Labels\x12\x38\n\x07\x62y_name\x18\x01 \x03(\x0b\x32\'.corkboard.common.v1.Labels.ByNameEntry\x1a-\n\x0b\x42yNameEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01*\x97\x01\n\x05\x44Type\x12\x15\n\x11\x44TYPE_UNSPECIFIED\x10\x00\x12\x11\n\rDTYPE_FLOAT32\x10\x01\x12\x11\n\rDTYPE_FLOAT64\x10\x02\x12\x0f\n\x0b\x44TYPE_INT32\x10\x03\x12\x0f\n\x0b\x44TYPE_INT64\x10\x04\x12\x0e\n\nDTYPE_BOOL\x10\x05\x12\x0e\n\nDTYPE_INT8\x10\x06\x12\x0f\n\x0b\x44TYPE_UINT8\x10\x07\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dprotos/common/v1/common.proto\x12\x13\x63orkboard.common.v1\"P\n\x06Tensor\x12\x0c\n\x04\x64\x61ta\x18\x01 \x01(\x0c\x12\r\n\x05shape\x18\x02 \x03(\x03\x12)\n\x05\x64type\x18\x03 \x01(\x0e\x32\x1a.corkboard.common.v1.DType\"\x9a\x01\n\x0cNamedTensors\x12>\n\x07\x62y_name\x18\x01 \x03(\x0b\x32-.corkboard.common.v1.NamedTensors.ByNameEntry\x1aJ\n\x0b\x42yNameEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12*\n\x05value\x18\x02 \x01(\x0b\x32\x1b.corkboard.common.v1.Tensor:\x02\x38\x01\"\x8f\x02\n\x10\x43\x61ndidateColumns\x12\x0f\n\x07pin_ids\x18\x01 \x03(\t\x12\x12\n\ngenerators\x18\x02 \x03(\t\x12.\n\tgenerator\x18\x03 \x01(\x0b\x32\x1b.corkboard.common.v1.Tensor\x12*\n\x05score\x18\x04 \x01(\x0b\x32\x1b.corkboard.common.v1.Tensor\x12)\n\x04rank\x18\x05 \x01(\x0b\x32\x1b.corkboard.common.v1.Tensor\x12\x37\n\x12score_by_generator\x18\x06 \x01(\x0b\x32\x1b.corkboard.common.v1.Tensor\x12\x16\n\x0e\x63ontent_groups\x18\x07 \x03(\t\" \n\nArrowTable\x12\x12\n\nipc_stream\x18\x01 \x01(\x0c\"\xaa\x01\n\x07History\x12\x10\n\x08sequence\x18\x01 \x01(\t\x12/\n\x06\x65vents\x18\x02 \x01(\x0b\x32\x1f.corkboard.common.v1.ArrowTable\x12\x12\n\nmax_events\x18\x03 \x01(\x05\x12\x18\n\x10sequence_version\x18\x04 \x01(\x04\x12\x11\n\tnum_total\x18\x05 \x01(\x03\x12\x1b\n\x13\x64\x65\x66initions_version\x18\x06 \x01(\t\"?\n\x0b\x44\x65gradation\x12\x11\n\tcomponent\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\r\n\x05level\x18\x03 \x01(\t\"\x81\x01\n\x08Versions\x12\x42\n\x0b\x62y_artifact\x18\x01 \x03(\x0b\x32-.corkboard.common.v1.Versions.ByArtifactEntry\x1a\x31\n\x0f\x42yArtifactEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"q\n\x06Labels\x12\x38\n\x07\x62y_name\x18\x01 \x03(\x0b\x32\'.corkboard.common.v1.Labels.ByNameEntry\x1a-\n\x0b\x42yNameEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01*\x97\x01\n\x05\x44Type\x12\x15\n\x11\x44TYPE_UNSPECIFIED\x10\x00\x12\x11\n\rDTYPE_FLOAT32\x10\x01\x12\x11\n\rDTYPE_FLOAT64\x10\x02\x12\x0f\n\x0b\x44TYPE_INT32\x10\x03\x12\x0f\n\x0b\x44TYPE_INT64\x10\x04\x12\x0e\n\nDTYPE_BOOL\x10\x05\x12\x0e\n\nDTYPE_INT8\x10\x06\x12\x0f\n\x0b\x44TYPE_UINT8\x10\x07\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -37,8 +37,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_VERSIONS_BYARTIFACTENTRY']._serialized_options = b'8\001'
   _globals['_LABELS_BYNAMEENTRY']._loaded_options = None
   _globals['_LABELS_BYNAMEENTRY']._serialized_options = b'8\001'
-  _globals['_DTYPE']._serialized_start=914
-  _globals['_DTYPE']._serialized_end=1065
+  _globals['_DTYPE']._serialized_start=1087
+  _globals['_DTYPE']._serialized_end=1238
   _globals['_TENSOR']._serialized_start=54
   _globals['_TENSOR']._serialized_end=134
   _globals['_NAMEDTENSORS']._serialized_start=137
@@ -49,14 +49,16 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CANDIDATECOLUMNS']._serialized_end=565
   _globals['_ARROWTABLE']._serialized_start=567
   _globals['_ARROWTABLE']._serialized_end=599
-  _globals['_DEGRADATION']._serialized_start=601
-  _globals['_DEGRADATION']._serialized_end=664
-  _globals['_VERSIONS']._serialized_start=667
-  _globals['_VERSIONS']._serialized_end=796
-  _globals['_VERSIONS_BYARTIFACTENTRY']._serialized_start=747
-  _globals['_VERSIONS_BYARTIFACTENTRY']._serialized_end=796
-  _globals['_LABELS']._serialized_start=798
-  _globals['_LABELS']._serialized_end=911
-  _globals['_LABELS_BYNAMEENTRY']._serialized_start=866
-  _globals['_LABELS_BYNAMEENTRY']._serialized_end=911
+  _globals['_HISTORY']._serialized_start=602
+  _globals['_HISTORY']._serialized_end=772
+  _globals['_DEGRADATION']._serialized_start=774
+  _globals['_DEGRADATION']._serialized_end=837
+  _globals['_VERSIONS']._serialized_start=840
+  _globals['_VERSIONS']._serialized_end=969
+  _globals['_VERSIONS_BYARTIFACTENTRY']._serialized_start=920
+  _globals['_VERSIONS_BYARTIFACTENTRY']._serialized_end=969
+  _globals['_LABELS']._serialized_start=971
+  _globals['_LABELS']._serialized_end=1084
+  _globals['_LABELS_BYNAMEENTRY']._serialized_start=1039
+  _globals['_LABELS_BYNAMEENTRY']._serialized_end=1084
 # @@protoc_insertion_point(module_scope)

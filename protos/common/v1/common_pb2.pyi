@@ -209,6 +209,52 @@ class ArrowTable(_message.Message):
 Global___ArrowTable: _TypeAlias = ArrowTable  # noqa: Y015
 
 @_typing.final
+class History(_message.Message):
+    """One read of a user's sequence, handed on so that others who work on the same request need not read it again; filled by
+    indexer.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SEQUENCE_FIELD_NUMBER: _builtins.int
+    EVENTS_FIELD_NUMBER: _builtins.int
+    MAX_EVENTS_FIELD_NUMBER: _builtins.int
+    SEQUENCE_VERSION_FIELD_NUMBER: _builtins.int
+    NUM_TOTAL_FIELD_NUMBER: _builtins.int
+    DEFINITIONS_VERSION_FIELD_NUMBER: _builtins.int
+    sequence: _builtins.str
+    """name of the definition"""
+    max_events: _builtins.int
+    """the newest so many were asked for; who needs more reads them itself"""
+    sequence_version: _builtins.int
+    """counts the user's changes; 0 = nothing is known of the user"""
+    num_total: _builtins.int
+    """events held, before max_events"""
+    definitions_version: _builtins.str
+    """bundle that read it"""
+    @_builtins.property
+    def events(self) -> Global___ArrowTable:
+        """oldest first, the columns that were asked for"""
+
+    def __init__(
+        self,
+        *,
+        sequence: _builtins.str = ...,
+        events: Global___ArrowTable | None = ...,
+        max_events: _builtins.int = ...,
+        sequence_version: _builtins.int = ...,
+        num_total: _builtins.int = ...,
+        definitions_version: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["events", b"events"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["definitions_version", b"definitions_version", "events", b"events", "max_events", b"max_events", "num_total", b"num_total", "sequence", b"sequence", "sequence_version", b"sequence_version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___History: _TypeAlias = History  # noqa: Y015
+
+@_typing.final
 class Degradation(_message.Message):
     """A part of an answer that is missing or replaced; filled by whoever noticed it."""
 

@@ -468,6 +468,7 @@ class GetUserRequest(_message.Message):
     USER_ID_FIELD_NUMBER: _builtins.int
     SURFACE_FIELD_NUMBER: _builtins.int
     VECTORS_FIELD_NUMBER: _builtins.int
+    HISTORY_FIELD_NUMBER: _builtins.int
     user_id: _builtins.str
     """at most 128 characters"""
     surface: _builtins.str
@@ -476,20 +477,61 @@ class GetUserRequest(_message.Message):
     def vectors(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """encoder names wanted; empty = all"""
 
+    @_builtins.property
+    def history(self) -> Global___HistoryAsk:
+        """also wanted: events of one sequence"""
+
     def __init__(
         self,
         *,
         user_id: _builtins.str = ...,
         surface: _builtins.str = ...,
         vectors: _abc.Iterable[_builtins.str] | None = ...,
+        history: Global___HistoryAsk | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["history", b"history"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["surface", b"surface", "user_id", b"user_id", "vectors", b"vectors"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["history", b"history", "surface", b"surface", "user_id", b"user_id", "vectors", b"vectors"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GetUserRequest: _TypeAlias = GetUserRequest  # noqa: Y015
+
+@_typing.final
+class HistoryAsk(_message.Message):
+    """What of a sequence is wanted; each field as in GetSequenceRequest."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SEQUENCE_FIELD_NUMBER: _builtins.int
+    MAX_EVENTS_FIELD_NUMBER: _builtins.int
+    COLUMNS_FIELD_NUMBER: _builtins.int
+    TENANT_FIELD_NUMBER: _builtins.int
+    sequence: _builtins.str
+    """definition name"""
+    max_events: _builtins.int
+    """newest kept; 0 = the definition's limit"""
+    tenant: _builtins.str
+    """the caller's tenant, for the sequence's access list"""
+    @_builtins.property
+    def columns(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """projection; empty = all"""
+
+    def __init__(
+        self,
+        *,
+        sequence: _builtins.str = ...,
+        max_events: _builtins.int = ...,
+        columns: _abc.Iterable[_builtins.str] | None = ...,
+        tenant: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["columns", b"columns", "max_events", b"max_events", "sequence", b"sequence", "tenant", b"tenant"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___HistoryAsk: _TypeAlias = HistoryAsk  # noqa: Y015
 
 @_typing.final
 class UserVector(_message.Message):
@@ -556,6 +598,7 @@ class GetUserResponse(_message.Message):
     SEEN_PIN_IDS_FIELD_NUMBER: _builtins.int
     BLOCKED_PIN_IDS_FIELD_NUMBER: _builtins.int
     SEQUENCE_VERSION_FIELD_NUMBER: _builtins.int
+    HISTORY_FIELD_NUMBER: _builtins.int
     sequence_version: _builtins.int
     """as in GetSequence"""
     @_builtins.property
@@ -574,6 +617,10 @@ class GetUserResponse(_message.Message):
     def blocked_pin_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """hidden or reported by this user"""
 
+    @_builtins.property
+    def history(self) -> _common_pb2.History:
+        """when asked for; absent when it could not be read"""
+
     def __init__(
         self,
         *,
@@ -582,10 +629,11 @@ class GetUserResponse(_message.Message):
         seen_pin_ids: _abc.Iterable[_builtins.str] | None = ...,
         blocked_pin_ids: _abc.Iterable[_builtins.str] | None = ...,
         sequence_version: _builtins.int = ...,
+        history: _common_pb2.History | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["history", b"history"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["blocked_pin_ids", b"blocked_pin_ids", "profile", b"profile", "seen_pin_ids", b"seen_pin_ids", "sequence_version", b"sequence_version", "vectors", b"vectors"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["blocked_pin_ids", b"blocked_pin_ids", "history", b"history", "profile", b"profile", "seen_pin_ids", b"seen_pin_ids", "sequence_version", b"sequence_version", "vectors", b"vectors"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

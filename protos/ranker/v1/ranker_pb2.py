@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from protos.common.v1 import common_pb2 as protos_dot_common_dot_v1_dot_common__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dprotos/ranker/v1/ranker.proto\x12\x13\x63orkboard.ranker.v1\x1a\x1dprotos/common/v1/common.proto\"\xdf\x01\n\rRankCandidate\x12\x0e\n\x06pin_id\x18\x01 \x01(\t\x12\x17\n\x0fretrieval_score\x18\x02 \x01(\x01\x12\x16\n\x0eretrieval_rank\x18\x03 \x01(\x05\x12T\n\x12score_by_generator\x18\x04 \x03(\x0b\x32\x38.corkboard.ranker.v1.RankCandidate.ScoreByGeneratorEntry\x1a\x37\n\x15ScoreByGeneratorEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\"\x95\x02\n\x0bRankRequest\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\x0f\n\x07surface\x18\x02 \x01(\t\x12\x16\n\x0esubject_pin_id\x18\x03 \x01(\t\x12\x36\n\ncandidates\x18\x04 \x03(\x0b\x32\".corkboard.ranker.v1.RankCandidate\x12\x12\n\nrequest_id\x18\x05 \x01(\t\x12\x17\n\x0frequest_time_ms\x18\x06 \x01(\x03\x12/\n\x08versions\x18\x07 \x01(\x0b\x32\x1d.corkboard.common.v1.Versions\x12\x36\n\x07\x63olumns\x18\x08 \x01(\x0b\x32%.corkboard.common.v1.CandidateColumns\"\xa6\x01\n\tRankedPin\x12\x0e\n\x06pin_id\x18\x01 \x01(\t\x12\r\n\x05score\x18\x02 \x01(\x01\x12\x46\n\rscore_by_head\x18\x03 \x03(\x0b\x32/.corkboard.ranker.v1.RankedPin.ScoreByHeadEntry\x1a\x32\n\x10ScoreByHeadEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\"\xae\x01\n\rRankedColumns\x12.\n\tcandidate\x18\x01 \x01(\x0b\x32\x1b.corkboard.common.v1.Tensor\x12*\n\x05score\x18\x02 \x01(\x0b\x32\x1b.corkboard.common.v1.Tensor\x12\r\n\x05heads\x18\x03 \x03(\t\x12\x32\n\rscore_by_head\x18\x04 \x01(\x0b\x32\x1b.corkboard.common.v1.Tensor\"t\n\x10InfluencingEvent\x12\x10\n\x08\x65vent_id\x18\x01 \x01(\t\x12\x12\n\nevent_type\x18\x02 \x01(\t\x12\x0e\n\x06pin_id\x18\x03 \x01(\t\x12\x15\n\revent_time_ms\x18\x04 \x01(\x03\x12\x13\n\x0btraceparent\x18\x05 \x01(\t\"\xb7\x02\n\x0cRankResponse\x12,\n\x04pins\x18\x01 \x03(\x0b\x32\x1e.corkboard.ranker.v1.RankedPin\x12\x36\n\x0c\x64\x65gradations\x18\x02 \x03(\x0b\x32 .corkboard.common.v1.Degradation\x12/\n\x08versions\x18\x03 \x01(\x0b\x32\x1d.corkboard.common.v1.Versions\x12\x18\n\x10sequence_version\x18\x04 \x01(\x04\x12\x41\n\x12influencing_events\x18\x05 \x03(\x0b\x32%.corkboard.ranker.v1.InfluencingEvent\x12\x33\n\x07\x63olumns\x18\x06 \x01(\x0b\x32\".corkboard.ranker.v1.RankedColumns\"\xea\x01\n\x0cScoreRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\x15\n\rmodel_version\x18\x02 \x01(\t\x12=\n\x06inputs\x18\x03 \x03(\x0b\x32-.corkboard.ranker.v1.ScoreRequest.InputsEntry\x12\x0f\n\x07user_id\x18\x04 \x01(\t\x12\x18\n\x10sequence_version\x18\x05 \x01(\x04\x1aJ\n\x0bInputsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12*\n\x05value\x18\x02 \x01(\x0b\x32\x1b.corkboard.common.v1.Tensor:\x02\x38\x01\"\xf7\x01\n\rScoreResponse\x12@\n\x07outputs\x18\x01 \x03(\x0b\x32/.corkboard.ranker.v1.ScoreResponse.OutputsEntry\x12\r\n\x05model\x18\x02 \x01(\t\x12\x15\n\rmodel_version\x18\x03 \x01(\t\x12\x18\n\x10\x64\x65\x66\x61ulted_inputs\x18\x04 \x03(\t\x12\x17\n\x0f\x63urrent_version\x18\x05 \x01(\t\x1aK\n\x0cOutputsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12*\n\x05value\x18\x02 \x01(\x0b\x32\x1b.corkboard.common.v1.Tensor:\x02\x38\x01\"\x83\x05\n\x0eServedFeatures\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x0f\n\x07user_id\x18\x02 \x01(\t\x12\x0f\n\x07surface\x18\x03 \x01(\t\x12\x17\n\x0frequest_time_ms\x18\x04 \x01(\x03\x12\x16\n\x0eserved_time_ms\x18\x05 \x01(\x03\x12\r\n\x05model\x18\x06 \x01(\t\x12\x15\n\rmodel_version\x18\x07 \x01(\t\x12\x18\n\x10sequence_version\x18\x08 \x01(\x04\x12/\n\x08versions\x18\t \x01(\x0b\x32\x1d.corkboard.common.v1.Versions\x12\x63\n\x1anum_pins_by_vector_version\x18\n \x03(\x0b\x32?.corkboard.ranker.v1.ServedFeatures.NumPinsByVectorVersionEntry\x12\x18\n\x10\x64\x65\x66\x61ulted_inputs\x18\x0b \x03(\t\x12\x36\n\x0c\x64\x65gradations\x18\x0c \x03(\x0b\x32 .corkboard.common.v1.Degradation\x12\x16\n\x0enum_candidates\x18\r \x01(\x05\x12\x0f\n\x07pin_ids\x18\x0e \x03(\t\x12\x11\n\tevent_ids\x18\x0f \x03(\t\x12\x1a\n\x12num_gapless_events\x18\x10 \x01(\x05\x12\x18\n\x10is_whole_history\x18\x11 \x01(\x08\x12\x31\n\x06inputs\x18\x12 \x01(\x0b\x32!.corkboard.common.v1.NamedTensors\x1a=\n\x1bNumPinsByVectorVersionEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x05:\x02\x38\x01\x32]\n\x0eRankingService\x12K\n\x04Rank\x12 .corkboard.ranker.v1.RankRequest\x1a!.corkboard.ranker.v1.RankResponse2`\n\x0eScoringService\x12N\n\x05Score\x12!.corkboard.ranker.v1.ScoreRequest\x1a\".corkboard.ranker.v1.ScoreResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dprotos/ranker/v1/ranker.proto\x12\x13\x63orkboard.ranker.v1\x1a\x1dprotos/common/v1/common.proto\"\xdf\x01\n\rRankCandidate\x12\x0e\n\x06pin_id\x18\x01 \x01(\t\x12\x17\n\x0fretrieval_score\x18\x02 \x01(\x01\x12\x16\n\x0eretrieval_rank\x18\x03 \x01(\x05\x12T\n\x12score_by_generator\x18\x04 \x03(\x0b\x32\x38.corkboard.ranker.v1.RankCandidate.ScoreByGeneratorEntry\x1a\x37\n\x15ScoreByGeneratorEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\"\xc4\x02\n\x0bRankRequest\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\x0f\n\x07surface\x18\x02 \x01(\t\x12\x16\n\x0esubject_pin_id\x18\x03 \x01(\t\x12\x36\n\ncandidates\x18\x04 \x03(\x0b\x32\".corkboard.ranker.v1.RankCandidate\x12\x12\n\nrequest_id\x18\x05 \x01(\t\x12\x17\n\x0frequest_time_ms\x18\x06 \x01(\x03\x12/\n\x08versions\x18\x07 \x01(\x0b\x32\x1d.corkboard.common.v1.Versions\x12\x36\n\x07\x63olumns\x18\x08 \x01(\x0b\x32%.corkboard.common.v1.CandidateColumns\x12-\n\x07history\x18\t \x01(\x0b\x32\x1c.corkboard.common.v1.History\"\xa6\x01\n\tRankedPin\x12\x0e\n\x06pin_id\x18\x01 \x01(\t\x12\r\n\x05score\x18\x02 \x01(\x01\x12\x46\n\rscore_by_head\x18\x03 \x03(\x0b\x32/.corkboard.ranker.v1.RankedPin.ScoreByHeadEntry\x1a\x32\n\x10ScoreByHeadEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\"\xae\x01\n\rRankedColumns\x12.\n\tcandidate\x18\x01 \x01(\x0b\x32\x1b.corkboard.common.v1.Tensor\x12*\n\x05score\x18\x02 \x01(\x0b\x32\x1b.corkboard.common.v1.Tensor\x12\r\n\x05heads\x18\x03 \x03(\t\x12\x32\n\rscore_by_head\x18\x04 \x01(\x0b\x32\x1b.corkboard.common.v1.Tensor\"t\n\x10InfluencingEvent\x12\x10\n\x08\x65vent_id\x18\x01 \x01(\t\x12\x12\n\nevent_type\x18\x02 \x01(\t\x12\x0e\n\x06pin_id\x18\x03 \x01(\t\x12\x15\n\revent_time_ms\x18\x04 \x01(\x03\x12\x13\n\x0btraceparent\x18\x05 \x01(\t\"\xb7\x02\n\x0cRankResponse\x12,\n\x04pins\x18\x01 \x03(\x0b\x32\x1e.corkboard.ranker.v1.RankedPin\x12\x36\n\x0c\x64\x65gradations\x18\x02 \x03(\x0b\x32 .corkboard.common.v1.Degradation\x12/\n\x08versions\x18\x03 \x01(\x0b\x32\x1d.corkboard.common.v1.Versions\x12\x18\n\x10sequence_version\x18\x04 \x01(\x04\x12\x41\n\x12influencing_events\x18\x05 \x03(\x0b\x32%.corkboard.ranker.v1.InfluencingEvent\x12\x33\n\x07\x63olumns\x18\x06 \x01(\x0b\x32\".corkboard.ranker.v1.RankedColumns\"\xea\x01\n\x0cScoreRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\x15\n\rmodel_version\x18\x02 \x01(\t\x12=\n\x06inputs\x18\x03 \x03(\x0b\x32-.corkboard.ranker.v1.ScoreRequest.InputsEntry\x12\x0f\n\x07user_id\x18\x04 \x01(\t\x12\x18\n\x10sequence_version\x18\x05 \x01(\x04\x1aJ\n\x0bInputsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12*\n\x05value\x18\x02 \x01(\x0b\x32\x1b.corkboard.common.v1.Tensor:\x02\x38\x01\"\xf7\x01\n\rScoreResponse\x12@\n\x07outputs\x18\x01 \x03(\x0b\x32/.corkboard.ranker.v1.ScoreResponse.OutputsEntry\x12\r\n\x05model\x18\x02 \x01(\t\x12\x15\n\rmodel_version\x18\x03 \x01(\t\x12\x18\n\x10\x64\x65\x66\x61ulted_inputs\x18\x04 \x03(\t\x12\x17\n\x0f\x63urrent_version\x18\x05 \x01(\t\x1aK\n\x0cOutputsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12*\n\x05value\x18\x02 \x01(\x0b\x32\x1b.corkboard.common.v1.Tensor:\x02\x38\x01\"\x83\x05\n\x0eServedFeatures\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x0f\n\x07user_id\x18\x02 \x01(\t\x12\x0f\n\x07surface\x18\x03 \x01(\t\x12\x17\n\x0frequest_time_ms\x18\x04 \x01(\x03\x12\x16\n\x0eserved_time_ms\x18\x05 \x01(\x03\x12\r\n\x05model\x18\x06 \x01(\t\x12\x15\n\rmodel_version\x18\x07 \x01(\t\x12\x18\n\x10sequence_version\x18\x08 \x01(\x04\x12/\n\x08versions\x18\t \x01(\x0b\x32\x1d.corkboard.common.v1.Versions\x12\x63\n\x1anum_pins_by_vector_version\x18\n \x03(\x0b\x32?.corkboard.ranker.v1.ServedFeatures.NumPinsByVectorVersionEntry\x12\x18\n\x10\x64\x65\x66\x61ulted_inputs\x18\x0b \x03(\t\x12\x36\n\x0c\x64\x65gradations\x18\x0c \x03(\x0b\x32 .corkboard.common.v1.Degradation\x12\x16\n\x0enum_candidates\x18\r \x01(\x05\x12\x0f\n\x07pin_ids\x18\x0e \x03(\t\x12\x11\n\tevent_ids\x18\x0f \x03(\t\x12\x1a\n\x12num_gapless_events\x18\x10 \x01(\x05\x12\x18\n\x10is_whole_history\x18\x11 \x01(\x08\x12\x31\n\x06inputs\x18\x12 \x01(\x0b\x32!.corkboard.common.v1.NamedTensors\x1a=\n\x1bNumPinsByVectorVersionEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x05:\x02\x38\x01\x32]\n\x0eRankingService\x12K\n\x04Rank\x12 .corkboard.ranker.v1.RankRequest\x1a!.corkboard.ranker.v1.RankResponse2`\n\x0eScoringService\x12N\n\x05Score\x12!.corkboard.ranker.v1.ScoreRequest\x1a\".corkboard.ranker.v1.ScoreResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -47,31 +47,31 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_RANKCANDIDATE_SCOREBYGENERATORENTRY']._serialized_start=254
   _globals['_RANKCANDIDATE_SCOREBYGENERATORENTRY']._serialized_end=309
   _globals['_RANKREQUEST']._serialized_start=312
-  _globals['_RANKREQUEST']._serialized_end=589
-  _globals['_RANKEDPIN']._serialized_start=592
-  _globals['_RANKEDPIN']._serialized_end=758
-  _globals['_RANKEDPIN_SCOREBYHEADENTRY']._serialized_start=708
-  _globals['_RANKEDPIN_SCOREBYHEADENTRY']._serialized_end=758
-  _globals['_RANKEDCOLUMNS']._serialized_start=761
-  _globals['_RANKEDCOLUMNS']._serialized_end=935
-  _globals['_INFLUENCINGEVENT']._serialized_start=937
-  _globals['_INFLUENCINGEVENT']._serialized_end=1053
-  _globals['_RANKRESPONSE']._serialized_start=1056
-  _globals['_RANKRESPONSE']._serialized_end=1367
-  _globals['_SCOREREQUEST']._serialized_start=1370
-  _globals['_SCOREREQUEST']._serialized_end=1604
-  _globals['_SCOREREQUEST_INPUTSENTRY']._serialized_start=1530
-  _globals['_SCOREREQUEST_INPUTSENTRY']._serialized_end=1604
-  _globals['_SCORERESPONSE']._serialized_start=1607
-  _globals['_SCORERESPONSE']._serialized_end=1854
-  _globals['_SCORERESPONSE_OUTPUTSENTRY']._serialized_start=1779
-  _globals['_SCORERESPONSE_OUTPUTSENTRY']._serialized_end=1854
-  _globals['_SERVEDFEATURES']._serialized_start=1857
-  _globals['_SERVEDFEATURES']._serialized_end=2500
-  _globals['_SERVEDFEATURES_NUMPINSBYVECTORVERSIONENTRY']._serialized_start=2439
-  _globals['_SERVEDFEATURES_NUMPINSBYVECTORVERSIONENTRY']._serialized_end=2500
-  _globals['_RANKINGSERVICE']._serialized_start=2502
-  _globals['_RANKINGSERVICE']._serialized_end=2595
-  _globals['_SCORINGSERVICE']._serialized_start=2597
-  _globals['_SCORINGSERVICE']._serialized_end=2693
+  _globals['_RANKREQUEST']._serialized_end=636
+  _globals['_RANKEDPIN']._serialized_start=639
+  _globals['_RANKEDPIN']._serialized_end=805
+  _globals['_RANKEDPIN_SCOREBYHEADENTRY']._serialized_start=755
+  _globals['_RANKEDPIN_SCOREBYHEADENTRY']._serialized_end=805
+  _globals['_RANKEDCOLUMNS']._serialized_start=808
+  _globals['_RANKEDCOLUMNS']._serialized_end=982
+  _globals['_INFLUENCINGEVENT']._serialized_start=984
+  _globals['_INFLUENCINGEVENT']._serialized_end=1100
+  _globals['_RANKRESPONSE']._serialized_start=1103
+  _globals['_RANKRESPONSE']._serialized_end=1414
+  _globals['_SCOREREQUEST']._serialized_start=1417
+  _globals['_SCOREREQUEST']._serialized_end=1651
+  _globals['_SCOREREQUEST_INPUTSENTRY']._serialized_start=1577
+  _globals['_SCOREREQUEST_INPUTSENTRY']._serialized_end=1651
+  _globals['_SCORERESPONSE']._serialized_start=1654
+  _globals['_SCORERESPONSE']._serialized_end=1901
+  _globals['_SCORERESPONSE_OUTPUTSENTRY']._serialized_start=1826
+  _globals['_SCORERESPONSE_OUTPUTSENTRY']._serialized_end=1901
+  _globals['_SERVEDFEATURES']._serialized_start=1904
+  _globals['_SERVEDFEATURES']._serialized_end=2547
+  _globals['_SERVEDFEATURES_NUMPINSBYVECTORVERSIONENTRY']._serialized_start=2486
+  _globals['_SERVEDFEATURES_NUMPINSBYVECTORVERSIONENTRY']._serialized_end=2547
+  _globals['_RANKINGSERVICE']._serialized_start=2549
+  _globals['_RANKINGSERVICE']._serialized_end=2642
+  _globals['_SCORINGSERVICE']._serialized_start=2644
+  _globals['_SCORINGSERVICE']._serialized_end=2740
 # @@protoc_insertion_point(module_scope)

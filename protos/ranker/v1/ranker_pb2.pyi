@@ -85,6 +85,7 @@ class RankRequest(_message.Message):
     REQUEST_TIME_MS_FIELD_NUMBER: _builtins.int
     VERSIONS_FIELD_NUMBER: _builtins.int
     COLUMNS_FIELD_NUMBER: _builtins.int
+    HISTORY_FIELD_NUMBER: _builtins.int
     user_id: _builtins.str
     """at most 128 characters"""
     surface: _builtins.str
@@ -107,6 +108,10 @@ class RankRequest(_message.Message):
     def columns(self) -> _common_pb2.CandidateColumns:
         """in place of candidates, rank = retrieval_rank; answered with columns"""
 
+    @_builtins.property
+    def history(self) -> _common_pb2.History:
+        """the user's, if the caller has read it; absent = the ranker reads it"""
+
     def __init__(
         self,
         *,
@@ -118,10 +123,11 @@ class RankRequest(_message.Message):
         request_time_ms: _builtins.int = ...,
         versions: _common_pb2.Versions | None = ...,
         columns: _common_pb2.CandidateColumns | None = ...,
+        history: _common_pb2.History | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["columns", b"columns", "versions", b"versions"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["columns", b"columns", "history", b"history", "versions", b"versions"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["candidates", b"candidates", "columns", b"columns", "request_id", b"request_id", "request_time_ms", b"request_time_ms", "subject_pin_id", b"subject_pin_id", "surface", b"surface", "user_id", b"user_id", "versions", b"versions"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["candidates", b"candidates", "columns", b"columns", "history", b"history", "request_id", b"request_id", "request_time_ms", b"request_time_ms", "subject_pin_id", b"subject_pin_id", "surface", b"surface", "user_id", b"user_id", "versions", b"versions"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

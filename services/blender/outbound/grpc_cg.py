@@ -24,7 +24,9 @@ class GrpcCandidates:
     def __init__(self, pool: ChannelPool) -> None:
         self._pool = pool
 
-    async def retrieve(self, request: FeedRequest, num_candidates: int, exclude: Sequence[str]) -> Retrieved:
+    async def retrieve(
+        self, request: FeedRequest, num_candidates: int, exclude: Sequence[str], history: bytes
+    ) -> Retrieved:
         """See CandidateSource."""
         return await self._call(
             pb.RetrieveRequest(
@@ -36,6 +38,7 @@ class GrpcCandidates:
                 num_candidates=num_candidates,
                 exclude_pin_ids=exclude,
                 wants_columns=True,
+                history=common.History.FromString(history) if history else None,
             )
         )
 

@@ -27,25 +27,29 @@ COLUMNS = (
     "quality_score",
 )
 NEWER_COLUMNS = (*COLUMNS, "semantic_id")
+HISTORY_COLUMNS = ("event_id", "event_type", "pin_id", "event_time_ms", "traceparent")  # what cg and the ranker read
 NO_VECTORS = "none"  # an encoder that nobody has: stored vectors are not needed here, and an empty list means all
 
 
 class GrpcIndexer:
     """UserSource and PinSource over FeatureService."""
 
-    def __init__(self, pool: ChannelPool) -> None:
+    def __init__(self, pool: ChannelPool, *, sequence: str = "", max_events: int = 0) -> None:
         self._pool = pool
+        history = pb.HistoryAsk(sequence=sequence, max_events=max_events, columns=HISTORY_COLUMNS)
+        self._history = history if sequence else None
         self._columns: tuple[str, ...] = NEWER_COLUMNS
 
     async def get_user(self, user_id: str, surface: str) -> User:
         """See UserSource."""
-        request = pb.GetUserRequest(user_id=user_id, surface=surface, vectors=[NO_VECTORS])
+        request = pb.GetUserRequest(user_id=user_id, surface=surface, vectors=[NO_VECTORS], history=self._history)
         answer: pb.GetUserResponse = await self._pool.hedged(FeatureServiceStub, "GetUser", request)
         return User(
             seen=answer.seen_pin_ids[::-1],  # indexer names the newest first
             blocked=list(answer.blocked_pin_ids),
             profile=dict(answer.profile),
             sequence_version=answer.sequence_version,
+            history=answer.history.SerializeToString(),
         )
 
     async def get_pins(self, pin_ids: Sequence[str]) -> PinFeatures:

@@ -29,7 +29,12 @@ class GrpcRanker:
         self._rows_until_s = -math.inf
 
     async def rank(
-        self, request: FeedRequest, request_id: str, candidates: Candidates, versions: Mapping[str, str]
+        self,
+        request: FeedRequest,
+        request_id: str,
+        candidates: Candidates,
+        versions: Mapping[str, str],
+        history: bytes,
     ) -> Ranking:
         """See Ranker."""
         message = pb.RankRequest(
@@ -39,6 +44,7 @@ class GrpcRanker:
             request_id=request_id,
             request_time_ms=self._clock.now_ms(),
             versions=common.Versions(by_artifact=versions),
+            history=common.History.FromString(history) if history else None,
         )
         if self._clock.monotonic_s() >= self._rows_until_s:
             message.columns.CopyFrom(_columns(candidates))

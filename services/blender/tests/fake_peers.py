@@ -34,6 +34,7 @@ class World:
     generator: str = "contextual"
     bad_scores: dict[str, float] = field(default_factory=dict)
     speaks_columns: bool = True  # False is a peer of the version before
+    hands_history_out: bool = True  # likewise
 
     @property
     def pin_ids(self) -> list[str]:
@@ -66,7 +67,12 @@ class FakeIndexer(indexer_pb2_grpc.FeatureServiceServicer):
         await self._peer.meet(request, context)
         world = self._world
         return indexer_pb2.GetUserResponse(
-            seen_pin_ids=world.seen, blocked_pin_ids=world.blocked, profile={"locale": "en-US"}
+            seen_pin_ids=world.seen,
+            blocked_pin_ids=world.blocked,
+            profile={"locale": "en-US"},
+            history=common.History(sequence=request.history.sequence, sequence_version=7)
+            if request.HasField("history") and world.hands_history_out
+            else None,
         )
 
     async def BatchGetPins(self, request: Any, context: Any) -> indexer_pb2.BatchGetPinsResponse:

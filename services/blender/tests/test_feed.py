@@ -4,6 +4,7 @@ from collections import Counter
 
 import pytest
 
+from protos.indexer.v1 import indexer_pb2
 from protos.ranker.v1 import ranker_pb2
 from services.blender.outbound import kafka_served_feed_messages
 from services.blender.tests.fake_peers import score_of
@@ -60,6 +61,18 @@ async def test_peers_of_the_version_before_give_the_same_feed(blender: RunningBl
     await blender.feed(user_id="cid")
     assert list(before.items) == list(now.items) and not before.degradations
     assert [bool(call.candidates) for call in blender.peers.ranker.calls] == [False, False, True, True]
+
+
+async def test_one_read_of_the_history_serves_retrieval_and_ranking(blender: RunningBlender) -> None:
+    await blender.feed()
+    peers = blender.peers
+    [asked] = [call.history for call in peers.indexer.calls if isinstance(call, indexer_pb2.GetUserRequest)]
+    assert (asked.sequence, asked.max_events) == ("engagement", 512)
+    retrieved = [call for call in peers.cg.calls if list(call.generators) != ["popular"]]
+    assert [call.history.sequence_version for call in [*retrieved, *peers.ranker.calls]] == [7, 7]
+    peers.world.hands_history_out = False
+    await blender.feed(user_id="bob")
+    assert not peers.cg.calls[-1].HasField("history") and not peers.ranker.calls[-1].HasField("history")
 
 
 def num_refreshes(blender: RunningBlender) -> int:

@@ -101,7 +101,9 @@ class World:
     async def get_pins(self, pin_ids: Sequence[str]) -> PinFeatures:
         return await self.meet("pins", lambda: ALL.select(pin_ids), ALL.select([]))
 
-    async def retrieve(self, request: FeedRequest, num_candidates: int, exclude: Sequence[str]) -> Retrieved:
+    async def retrieve(
+        self, request: FeedRequest, num_candidates: int, exclude: Sequence[str], history: bytes
+    ) -> Retrieved:
         pins = [pin for pin in (f"pin-{n}" for n in range(NUM_PINS)) if pin not in exclude]
         if self.moods.get("cg") == "nonsense":
             pins = pins * 2
@@ -118,6 +120,7 @@ class World:
         request_id: str,
         candidates: Candidates,
         versions: Mapping[str, str],
+        history: bytes,
     ) -> Ranking:
         value = math.nan if self.moods.get("ranker") == "nonsense" else 0.5
         value_P = np.full(len(candidates), value)

@@ -47,6 +47,7 @@ class RetrievalAsk:
     generators: Sequence[str] = ()
     min_price_micros: int = 0
     max_price_micros: int = 0
+    history: tuple[HistoryEvent, ...] | None = None  # oldest first; None = to be read
 
 
 @dataclass(frozen=True)
@@ -94,7 +95,7 @@ class Retrieve:
         """
         _check(ask)
         plan = self._plan(ask)
-        user = await self._user(ask.user_id, deadline)
+        user = await self._user(ask, deadline)
         snapshot = self._index.snapshot()
         now_ms = self._clock.now_ms()
         query = RetrievalQuery(
@@ -117,27 +118,29 @@ class Retrieve:
         weights = {name: plan.weight_by_generator.get(name, 1.0) for name in ask.generators}
         return replace(plan, weight_by_generator=weights)
 
-    async def _user(self, user_id: str, deadline: Deadline) -> _User:
+    async def _user(self, ask: RetrievalAsk, deadline: Deadline) -> _User:
         """The history; without one, the stored vectors; what could not be read is named."""
-        if self._always_reads_stored and user_id:
+        if self._always_reads_stored and ask.user_id:
             (history, of_history), (stored, of_stored) = await asyncio.gather(
-                self._history(user_id, deadline), self._stored(user_id, deadline)
+                self._history(ask, deadline), self._stored(ask.user_id, deadline)
             )
         else:
-            history, of_history = await self._history(user_id, deadline)
-            if history or not user_id:
+            history, of_history = await self._history(ask, deadline)
+            if history or not ask.user_id:
                 return _User(history)
-            stored, of_stored = await self._stored(user_id, deadline)
+            stored, of_stored = await self._stored(ask.user_id, deadline)
         degradations = (*of_history, *of_stored)
         if not history and not stored and not degradations:
             degradations = (Degradation("history", "not_found", "history_free"),)
         return _User(history, stored, degradations)
 
     async def _history(
-        self, user_id: str, deadline: Deadline
+        self, ask: RetrievalAsk, deadline: Deadline
     ) -> tuple[tuple[HistoryEvent, ...], tuple[Degradation, ...]]:
+        if ask.history is not None:
+            return ask.history, ()
         try:
-            return await self._histories.recent(user_id, deadline), ()
+            return await self._histories.recent(ask.user_id, deadline), ()
         except CorkboardError as error:
             return (), (Degradation("sequence", reason_of(error), "history_free"),)
 

@@ -3,6 +3,7 @@
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
 from chassis.deadline import current_deadline
 from protos.candidate_columns import CandidateColumns, encode_columns
@@ -10,17 +11,27 @@ from protos.cg.v1 import cg_pb2 as pb
 from protos.cg.v1.cg_pb2_grpc import RetrievalServiceServicer
 from protos.common.v1 import common_pb2 as common
 from protos.common.v1.common_pb2 import Degradation, Versions
+from protos.history import handed_on
 from services.cg.app.retrieve import RetrievalAsk, Retrieve
 from services.cg.domain.candidates import Candidate, Candidates
-from services.cg.domain.retrieval import GeneratorReport, Retrieved
+from services.cg.domain.retrieval import GeneratorReport, HistoryEvent, Retrieved
+
+EVENTS: pa.Schema = pa.schema(
+    [
+        pa.field("pin_id", pa.string()),
+        pa.field("event_type", pa.string()),
+        pa.field("event_time_ms", pa.int64(), nullable=False),
+    ]
+)
 
 
 class RetrievalServer(RetrievalServiceServicer):
     """Messages to dataclasses and back."""
 
-    def __init__(self, retrieve: Retrieve, timeout_s: float) -> None:
+    def __init__(self, retrieve: Retrieve, timeout_s: float, *, sequence: str, max_history: int) -> None:
         self._retrieve = retrieve
         self._timeout_s = timeout_s
+        self._sequence, self._max_history = sequence, max_history
 
     async def Retrieve(self, request: pb.RetrieveRequest, context: Any) -> pb.RetrieveResponse:  # noqa: ARG002
         """Runs every generator of the surface."""
@@ -34,6 +45,7 @@ class RetrievalServer(RetrievalServiceServicer):
             generators=tuple(request.generators),
             min_price_micros=request.min_price_micros,
             max_price_micros=request.max_price_micros,
+            history=self._history(request) if request.HasField("history") else None,
         )
         retrieved = await self._retrieve(ask, current_deadline(self._timeout_s))
         response = _response(retrieved)
@@ -42,6 +54,10 @@ class RetrievalServer(RetrievalServiceServicer):
         else:
             response.candidates.extend(map(_candidate, retrieved.candidates))
         return response
+
+    def _history(self, request: pb.RetrieveRequest) -> tuple[HistoryEvent, ...] | None:
+        rows = handed_on(request.history, self._sequence, self._max_history, EVENTS)
+        return None if rows is None else tuple(map(HistoryEvent, *rows.to_pydict().values()))
 
 
 def _response(retrieved: Retrieved) -> pb.RetrieveResponse:

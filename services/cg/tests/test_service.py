@@ -4,12 +4,15 @@ from dataclasses import replace
 from pathlib import Path
 
 import grpc
+import pyarrow as pa
 import pytest
 from pytest import approx
 
 from chassis.testing import eventually
 from protos.candidate_columns import decode_columns
 from protos.cg.v1 import cg_pb2 as pb
+from protos.common.v1 import common_pb2 as common
+from protos.tables import batch_to_table
 from services.cg.domain.retrieval import StoredVector
 from services.cg.offline.fit_generators import Fitted
 from services.cg.tests.running_cg import Running, running_cg
@@ -53,6 +56,28 @@ async def test_before_any_model_popular_related_and_fresh_are_served(tmp_path: P
         assert _taste_share(related, 0) == 1.0
         fresh = await cg.retrieve(generators=["fresh"], num_candidates=3)
         assert _ids(fresh) == [pin_id(NUM_PINS - 1), pin_id(NUM_PINS - 2), pin_id(NUM_PINS - 3)]
+
+
+def _history(pin_ids: list[str], max_events: int = 512) -> common.History:
+    events = {"pin_id": pin_ids, "event_type": ["save"] * len(pin_ids), "event_time_ms": [NOW_MS] * len(pin_ids)}
+    table = batch_to_table(pa.RecordBatch.from_pydict(events))
+    return common.History(sequence="engagement", events=table, max_events=max_events)
+
+
+async def test_a_history_that_is_handed_on_is_not_read_again(tmp_path: Path, fitted: Fitted) -> None:
+    async with running_cg(tmp_path) as cg:
+        await _release(cg, fitted)
+        saved = [pin_id(4), pin_id(8), pin_id(12)]
+        cg.indexer.histories["ann"] = saved
+        wanted = {"generators": ["two_tower", "contextual", "co_engaged"]}
+        read = await cg.retrieve(**wanted)
+        num_calls = cg.indexer.num_calls
+        handed = await cg.retrieve(**wanted, history=_history(saved))
+        assert cg.indexer.num_calls == num_calls
+        assert list(handed.candidates) == list(read.candidates) and not handed.degradations
+        too_short = await cg.retrieve(**wanted, history=_history([pin_id(5)], max_events=1))
+        assert cg.indexer.num_calls == num_calls + 1
+        assert list(too_short.candidates) == list(read.candidates)
 
 
 async def test_columns_say_what_candidates_say(tmp_path: Path) -> None:

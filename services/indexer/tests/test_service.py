@@ -222,6 +222,33 @@ async def test_user_vectors_come_back_with_their_version(running: Running) -> No
     assert tensor_to_numpy(found.vector).tolist() == [1.0] * 3
 
 
+async def test_a_history_comes_with_the_user_as_it_comes_alone(running: Running) -> None:
+    running.send_events(event(1), event(2), event(3))
+    await eventually(lambda: "user-1" in running.state.users)
+    columns = ("pin_id", "event_time_ms")
+    wanted = pb.HistoryAsk(sequence="engagement", max_events=2, columns=columns)
+    request = pb.GetUserRequest(user_id="user-1", surface="home", history=wanted)
+    answer = await running.call(FEATURES, "GetUser", request)
+    alone, plain = await running.sequence(max_events=2, columns=columns), await running.user()
+    found = answer.history
+    assert table_to_batch(found.events).equals(table_to_batch(alone.events))
+    assert (found.sequence, found.max_events) == ("engagement", 2)
+    assert (found.sequence_version, found.num_total) == (alone.sequence_version, alone.num_total)
+    assert found.definitions_version == alone.definitions_version
+    assert not plain.HasField("history")
+    answer.ClearField("history")
+    assert answer == plain
+
+
+@pytest.mark.parametrize("columns", [(), ("shoe_size",)], ids=["unknown sequence", "unknown column"])
+async def test_a_history_that_cannot_be_read_is_absent(running: Running, columns: tuple[str, ...]) -> None:
+    wanted = pb.HistoryAsk(sequence="engagement" if columns else "dreams", columns=columns)
+    request = pb.GetUserRequest(user_id="user-1", surface="home", history=wanted)
+    answer = await running.call(FEATURES, "GetUser", request)
+    assert not answer.HasField("history")
+    assert answer == await running.user()
+
+
 @pytest.mark.parametrize(
     "topic", [topics.EVENTS_ENRICHED, topics.FEEDS_SERVED, topics.PINS_ENRICHED, topics.EMBEDDINGS_PUBLISHED]
 )

@@ -77,7 +77,7 @@ class Rank:
             return Ranked(no_pins())
         ask = replace(ask, request_time_ms=ask.request_time_ms or self._clock.now_ms())
         degradations: list[Degradation] = []
-        sequence, pins = await self._read(ask.user_id, candidates, deadline, degradations)
+        sequence, pins = await self._read(ask, candidates, deadline, degradations)
         scored = _within(candidates, deadline, degradations)
         asked = self._prepare(ask, scored, sequence, pins)
         scores = await self._score(ask, asked, deadline, degradations)
@@ -91,11 +91,11 @@ class Rank:
         return Ranked(ranked, tuple(degradations), versions, sequence.version, events)
 
     async def _read(
-        self, user_id: str, candidates: Candidates, deadline: Deadline, degradations: list[Degradation]
+        self, ask: RankAsk, candidates: Candidates, deadline: Deadline, degradations: list[Degradation]
     ) -> tuple[UserSequence, Mapping[str, PinFeatures]]:
         """The history, and features of the candidates at the same time; then of its pins that are not among them."""
         sequence, pins = await asyncio.gather(
-            self._read_sequence(user_id, deadline, degradations),
+            self._read_sequence(ask, deadline, degradations),
             self._read_pins(candidates.pin_ids, deadline, degradations),
         )
         if pins is None:
@@ -103,9 +103,11 @@ class Rank:
         past = [pin_id for pin_id in dict.fromkeys(event.pin_id for event in sequence.events) if pin_id not in pins]
         return sequence, {**pins, **(await self._read_pins(past, deadline, degradations) or {})} if past else pins
 
-    async def _read_sequence(self, user_id: str, deadline: Deadline, degradations: list[Degradation]) -> UserSequence:
+    async def _read_sequence(self, ask: RankAsk, deadline: Deadline, degradations: list[Degradation]) -> UserSequence:
+        if ask.history is not None:
+            return ask.history
         try:
-            return await self._sequences.recent(user_id, _share(deadline))
+            return await self._sequences.recent(ask.user_id, _share(deadline))
         except CorkboardError as error:
             degradations.append(Degradation("sequence", reason_of(error), "history_free"))
             return UserSequence()

@@ -9,18 +9,6 @@ from services.ranker.domain.ranked_pins import RankedPins
 
 
 @dataclass(frozen=True)
-class RankAsk:
-    """A ranking in domain words; `request_time_ms` 0 = now, `versions` is what the candidates were made with."""
-
-    user_id: str
-    surface: str
-    candidates: Candidates
-    request_time_ms: int = 0
-    request_id: str = ""
-    versions: Mapping[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
 class SequenceEvent:
     """One engagement of the user; `traceparent` is the trace of its publication."""
 
@@ -39,6 +27,19 @@ class UserSequence:
     version: int = 0
     num_total: int = 0
     definitions_version: str = ""
+
+
+@dataclass(frozen=True)
+class RankAsk:
+    """A ranking in domain words; `request_time_ms` 0 = now, `versions` is what the candidates were made with."""
+
+    user_id: str
+    surface: str
+    candidates: Candidates
+    request_time_ms: int = 0
+    request_id: str = ""
+    versions: Mapping[str, str] = field(default_factory=dict)
+    history: UserSequence | None = None  # None = to be read
 
 
 @dataclass(frozen=True)

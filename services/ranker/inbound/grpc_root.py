@@ -8,21 +8,24 @@ from chassis.deadline import current_deadline
 from chassis.errors import Invalid
 from protos.candidate_columns import decode_columns
 from protos.common.v1.common_pb2 import Degradation, Versions
+from protos.history import handed_on
 from protos.ranker.v1 import ranker_pb2 as pb
 from protos.ranker.v1.ranker_pb2_grpc import RankingServiceServicer
 from protos.tensors import numpy_to_tensor
 from services.ranker.app.rank import Rank
 from services.ranker.domain.candidates import Candidates, RankCandidate
+from services.ranker.domain.event_columns import EVENTS, sequence_events
 from services.ranker.domain.ranked_pins import RankedPins
-from services.ranker.domain.ranking import RankAsk, Ranked
+from services.ranker.domain.ranking import RankAsk, Ranked, UserSequence
 
 
 class RankingServer(RankingServiceServicer):
     """Messages to dataclasses and back."""
 
-    def __init__(self, rank: Rank, timeout_s: float) -> None:
+    def __init__(self, rank: Rank, timeout_s: float, *, sequence: str, max_events: int) -> None:
         self._rank = rank
         self._timeout_s = timeout_s
+        self._sequence, self._max_events = sequence, max_events
 
     async def Rank(self, request: pb.RankRequest, context: Any) -> pb.RankResponse:  # noqa: ARG002
         """Scores candidates for a user."""
@@ -34,6 +37,7 @@ class RankingServer(RankingServiceServicer):
             request.request_time_ms,
             request.request_id,
             dict(request.versions.by_artifact),
+            self._history(request) if request.HasField("history") else None,
         )
         ranked = await self._rank(ask, current_deadline(self._timeout_s))
         response = _response(ranked)
@@ -44,6 +48,14 @@ class RankingServer(RankingServiceServicer):
                 pb.RankedPin(pin_id=pin.pin_id, score=pin.score, score_by_head=pin.score_by_head) for pin in ranked.pins
             )
         return response
+
+    def _history(self, request: pb.RankRequest) -> UserSequence | None:
+        history = request.history
+        rows = handed_on(history, self._sequence, self._max_events, EVENTS)
+        if rows is None:
+            return None
+        events = sequence_events(rows)
+        return UserSequence(events, history.sequence_version, history.num_total, history.definitions_version)
 
 
 def _rows(request: pb.RankRequest) -> Candidates:

@@ -14,17 +14,9 @@ from modeling.arrays import Floats
 from protos.indexer.v1 import indexer_pb2 as pb
 from protos.indexer.v1.indexer_pb2_grpc import FeatureServiceStub, SequenceServiceStub
 from protos.tables import table_to_batch
+from services.ranker.domain.event_columns import EVENTS, sequence_events
 from services.ranker.domain.ranking import PinFeatures, SequenceEvent, UserSequence
 
-EVENTS: pa.Schema = pa.schema(
-    [
-        ("event_id", pa.string()),
-        ("event_type", pa.string()),
-        ("pin_id", pa.string()),
-        ("event_time_ms", pa.int64()),
-        ("traceparent", pa.string()),
-    ]
-)
 EVENT_COLUMNS = tuple(EVENTS.names)
 VECTOR_VERSION = "content_vector_version"
 PIN_COLUMNS = ("pin_id", "content_vector", "created_time_ms", "price_micros", VECTOR_VERSION)
@@ -77,15 +69,7 @@ def read_events(batch: pa.RecordBatch) -> tuple[SequenceEvent, ...]:
     """Rows of a sequence, in its order. Raises: Corrupt when they have other columns or types than were asked for."""
     with _as_asked("sequence"):
         rows = batch.select(EVENT_COLUMNS).cast(EVENTS)
-        if rows.column("event_time_ms").null_count:
-            raise ValueError("an event has no time")
-    columns = rows.to_pydict()
-    return tuple(
-        SequenceEvent(event_id or "", event_type or "", pin_id or "", time_ms, traceparent or "")
-        for event_id, event_type, pin_id, time_ms, traceparent in zip(
-            *(columns[name] for name in EVENT_COLUMNS), strict=True
-        )
-    )
+    return sequence_events(rows)
 
 
 def read_pins(batch: pa.RecordBatch) -> dict[str, PinFeatures]:

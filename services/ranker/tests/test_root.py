@@ -1,10 +1,12 @@
 """The root through its real door, with a fake leaf: what it sends, what it answers, how it degrades."""
 
 import math
+from dataclasses import asdict
 from pathlib import Path
 
 import grpc
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from chassis.errors import DeadlineExceeded, Unavailable
@@ -12,8 +14,10 @@ from protos import telemetry
 from protos.candidate_columns import CandidateColumns, encode_columns
 from protos.common.v1 import common_pb2 as common
 from protos.ranker.v1 import ranker_pb2 as pb
+from protos.tables import batch_to_table
 from protos.tensors import tensor_to_numpy
 from services.ranker.app import rank as rank_module
+from services.ranker.domain.event_columns import EVENTS
 from services.ranker.domain.ranking import UserSequence
 from services.ranker.offline.fit_ranker import FittedRanker
 from services.ranker.tests.running_ranker import World, rank
@@ -116,6 +120,24 @@ async def test_candidates_are_read_beside_the_sequence_then_its_pins_then_the_ca
         assert [sorted(asked) for asked in world.pins.asked] == [[pin_id(1), pin_id(2)], [pin_id(7)]]
         await rank(root, [1, 2])
         assert len(world.pins.asked) == 2, "the second ranking finds every pin in the cache"
+
+
+async def test_a_history_that_is_handed_on_is_not_read_again(tmp_path: Path) -> None:
+    world, scorer = World(tmp_path), FakeScorer([0.1, 0.9])
+    events = tuple(event(n, age_s=60, trace=n) for n in (3, 7))
+    world.sequences.by_user["ann"] = UserSequence(events, 12, 2, "d-1")
+    table = batch_to_table(pa.RecordBatch.from_pylist([asdict(each) for each in events], schema=EVENTS))
+    history = common.History(sequence="engagement", events=table, max_events=512, sequence_version=12, num_total=2)
+    async with world.root(scorer) as root:
+        read = await rank(root, [1, 2])
+        handed = await rank(root, [1, 2], history=history)
+        assert world.sequences.num_calls == 1
+        await rank(root, [1, 2], history=common.History(sequence="engagement", max_events=511, events=table))
+        assert world.sequences.num_calls == 2, "the ranker reads more than that"
+    assert handed == read and handed.influencing_events
+    first, second, _ = scorer.seen
+    assert first.keys() == second.keys()
+    assert all(np.array_equal(first[name], second[name]) for name in first)
 
 
 async def test_recent_events_are_named_as_influencing_newest_first(tmp_path: Path) -> None:

@@ -24,7 +24,9 @@ class Rank:
         ask_features(state)
         if not state.candidates:
             return state
-        ranking = await self._ranker.rank(state.request, state.request_id, state.candidates, state.versions)
+        ranking = await self._ranker.rank(
+            state.request, state.request_id, state.candidates, state.versions, state.user.history
+        )
         candidates = in_order(state.candidates, ranking.scores, state.cursor.position)
         if not candidates:
             raise Unavailable(f"the ranker scored none of {len(state.candidates)} candidates", reason="exhausted")

@@ -32,7 +32,8 @@ class Retrieve:
     async def _search(self, state: FeedState) -> Retrieved:
         never = [*state.user.blocked, *([state.request.subject_pin_id] if state.request.subject_pin_id else [])]
         exclude = [*never, *state.user.seen][-MAX_EXCLUDED:]
-        found = await self._source.retrieve(state.request, state.surface.pool_size, exclude)
+        history = state.user.history
+        found = await self._source.retrieve(state.request, state.surface.pool_size, exclude, history)
         if found.candidates or not state.user.seen:
             return found
-        return await self._source.retrieve(state.request, state.surface.pool_size, never[-MAX_EXCLUDED:])
+        return await self._source.retrieve(state.request, state.surface.pool_size, never[-MAX_EXCLUDED:], history)
