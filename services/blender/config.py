@@ -42,7 +42,7 @@ class Config(RedisConfig):
     num_remembered_users: int = Field(default=5_000, ge=1, le=1_000_000, description="users whose last feed is kept")
     num_remembered_pins: int = Field(default=20_000, ge=1, le=1_000_000, description="pins whose features are kept")
     features_max_age_s: float = Field(
-        default=30.0,
+        default=300.0,
         ge=0,
         le=3_600,
         description="age of kept features that are used without asking; 0 = always ask",

@@ -43,7 +43,7 @@ class Config(ServiceConfig):
         default=50, ge=1, le=500, description="candidates of a logged ranking, chosen at random (root)"
     )
     pin_cache_max_pins: int = Field(default=50_000, ge=1, description="pins whose features the root keeps")
-    pin_cache_max_age_s: float = Field(default=30.0, gt=0, description="age at which cached features are read anew")
+    pin_cache_max_age_s: float = Field(default=300.0, gt=0, description="age at which cached features are read anew")
     torch_num_threads: int = Field(default=1, ge=1, description="threads of one model pass (leaf)")
 
     batch_wait_s: float = Field(
