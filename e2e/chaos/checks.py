@@ -34,7 +34,11 @@ ZONE_ERROR_RATIO, ZONE_P99_RATIO, ZONE_NOISE_MS = 0.001, 1.2, 50.0
 CALM_S = 10.0  # from a fault's end until what it tore is whole again
 GOODPUT_RATIO = 0.8
 SLOPE_MB_PER_MIN = 1.0
-WARM_UP_S = 60.0
+WARM_UP_S, WARM_UP_SHARE = 60.0, 1 / 3  # of a process's time, whichever is longer: caches fill for minutes
+STORE_LIMIT_MB = {
+    "kafka": 512 + 320,
+    "valkey": 512 + 128,
+}  # heap and maxmemory of corkboard/local, and what lies beside
 RECOVERY_S = 5.0
 START_S = 20.0  # a process with all it needs on its disk, on two busy cores
 NAMED: Mapping[str, frozenset[str]] = {
@@ -237,17 +241,27 @@ def goodput_holds(run: History, control: History) -> list[str]:
 
 
 def memory_is_flat(run: History, _: History) -> list[str]:
-    """After warm-up no process grows by more than a megabyte a minute; a process that was restarted is a new one."""
+    """After warm-up no process grows by more than a megabyte a minute; a process that was restarted is a new one.
+
+    A store may fill what it was given; it must not take more.
+    """
     series: dict[str, list[Record]] = defaultdict(list)
     for one in run.of("sample"):
         if one.key.startswith("resident_mb"):
             series[f"{one.process} {one.key}"].append(one)
     wrong = []
     for name, samples in series.items():
-        warm = [one for one in samples if one.t > samples[0].t + WARM_UP_S]
+        process = name.split()[0]
+        limit_mb = STORE_LIMIT_MB.get(process.split("-")[0])
+        if limit_mb is not None:
+            most_mb = max(float(one.value) for one in samples)
+            wrong += [f"{process} takes {most_mb:.0f} MB, more than {limit_mb}"] if most_mb > limit_mb else []
+            continue
+        first_s, last_s = samples[0].t, samples[-1].t
+        warm = [one for one in samples if one.t > first_s + max(WARM_UP_S, (last_s - first_s) * WARM_UP_SHARE)]
         growth = slope([one.t / 60 for one in warm], [float(one.value) for one in warm])
         if growth > SLOPE_MB_PER_MIN:
-            wrong.append(f"{name.split()[0]} grows by {growth:.1f} MB a minute")
+            wrong.append(f"{process} grows by {growth:.1f} MB a minute")
     return wrong
 
 

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from corkboard.local.kafka_server import HEAP
+from corkboard.local.valkey_server import MAX_MEMORY
 from e2e.chaos.checks import CHECKS
 from e2e.chaos.history import FAIL, INFO, OK, History, Record, windows
 from e2e.chaos.measures import NEEDED
@@ -32,6 +34,7 @@ def sound() -> History:
             value = {"services": sorted(services), "num_orphans": 0, "degraded": []}
             run.add(Record(float(second), "traces", "trace", kind, value))
         run.add(Record(float(second), "cg", "sample", "resident_mb 77", 600.0 + second % 2))
+        run.add(Record(float(second), "valkey", "sample", "resident_mb 79", 30.0 + second))  # fills up, as it may
     run.add(Record(19.0, "ranker", "fault", "pause", "begin", INFO))
     run.add(Record(31.0, "ranker", "fault", "pause", "end", INFO))
     run.add(Record(40.0, "chaos", "sample", "poison", 1))
@@ -185,6 +188,10 @@ def leak(run: History) -> None:
             run.records[index] = replace(record, value=600.0 + record.t / 30)
 
 
+def outgrow_its_limit(run: History) -> None:
+    run.add(Record(80.0, "valkey", "sample", "resident_mb 78", 700.0))
+
+
 MUTANTS: list[tuple[str, Mutate]] = [
     ("no_acknowledged_event_lost", lose),
     ("none_twice", double),
@@ -216,6 +223,7 @@ MUTANTS: list[tuple[str, Mutate]] = [
     ("versions_stay", announce_nothing),
     ("goodput_holds", never_recover),
     ("memory_is_flat", leak),
+    ("memory_is_flat", outgrow_its_limit),
 ]
 
 
@@ -229,6 +237,10 @@ def test_a_planted_fault_is_caught(name: str, mutate: Mutate) -> None:
     run = sound()
     mutate(run)
     assert CHECKS[name](run, sound())
+
+
+def test_a_store_is_judged_by_the_limit_that_it_runs_with() -> None:
+    assert HEAP[1] == "512m" and MAX_MEMORY == "512mb", "then e2e/chaos/checks.py has to change as well"
 
 
 def test_every_check_has_a_mutant() -> None:
