@@ -35,7 +35,7 @@ class Config(RedisConfig):
         description="secret that signs page tokens, the same in every replica; empty = random per process",
     )
     served_queue_size: int = Field(default=2_000, ge=1, le=100_000, description="served feeds waiting for the log")
-    served_num_workers: int = Field(default=16, ge=1, le=256, description="served feeds written to the log at once")
+    served_num_workers: int = Field(default=64, ge=1, le=256, description="served feeds written to the log at once")
     compiled_slate: bool = Field(default=False, description="fill slates with the compiled loop; needs numba")
     popular_refresh_s: float = Field(default=30.0, gt=0, le=3_600, description="age at which popular lists are renewed")
     popular_size: int = Field(default=200, ge=1, le=2_000, description="pins in a popular list")

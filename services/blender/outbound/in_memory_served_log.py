@@ -85,8 +85,7 @@ class QueuedServedLog:
     async def _write(self, feed: ServedFeed) -> None:
         with span("write served feed", parent=context_from({"traceparent": feed.traceparent})):
             encoded = kafka_served_feed_messages.encode(feed)
-            for sink in self._sinks:
-                await self._write_to(sink, feed, encoded)
+            await asyncio.gather(*(self._write_to(sink, feed, encoded) for sink in self._sinks))
 
     async def _write_to(self, sink: Sink, feed: ServedFeed, encoded: bytes) -> None:
         try:

@@ -1,5 +1,6 @@
 """Sessions and explanations: the fakes and the real ones keep the same promises."""
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -156,6 +157,42 @@ async def test_a_served_feed_comes_back_as_it_was(explanations: Explanations) ->
     assert replace(found, left_out=NONE_LEFT_OUT) == replace(feed(), left_out=NONE_LEFT_OUT)
     with pytest.raises(NotFound):
         await explanations.load("1" * 32)
+
+
+@pytest.mark.servers
+async def test_explanations_of_one_moment_are_written_together_and_read_at_once(valkey: Valkey) -> None:
+    client, reader = RedisClient(valkey.url), RedisClient(valkey.url)
+    store, other = RedisExplanations(client, ttl_s=60, linger_s=0.1), RedisExplanations(reader, ttl_s=60)
+    ids = [f"{number:032d}" for number in range(20, 25)]
+    feeds = [replace(feed(), request_id=each) for each in ids]
+    async with asyncio.TaskGroup() as tasks:
+        for each in feeds:
+            tasks.create_task(store.save(each, kafka_served_feed_messages.encode(each)))
+        await asyncio.sleep(0.02)
+        assert [(await store.load(each)).request_id for each in ids] == ids, "this process has them"
+        with pytest.raises(NotFound):
+            await other.load(ids[0])
+    assert [(await other.load(each)).request_id for each in ids] == ids
+    for connection in (client, reader):
+        await connection.stop(Deadline.after(1))
+
+
+@pytest.mark.servers
+async def test_a_writer_that_is_stopped_tells_those_who_wait_with_it(valkey: Valkey) -> None:
+    client = RedisClient(valkey.url)
+    store = RedisExplanations(client, ttl_s=60, linger_s=5.0)
+    first, second = (replace(feed(), request_id=each * 32) for each in "ab")
+    encoded = kafka_served_feed_messages.encode(first)
+    leading = asyncio.create_task(store.save(first, encoded))
+    await asyncio.sleep(0)
+    following = asyncio.create_task(store.save(second, encoded))
+    await asyncio.sleep(0)
+    leading.cancel()
+    with pytest.raises(Unavailable):
+        await following
+    with pytest.raises(NotFound):
+        await store.load("b" * 32)
+    await client.stop(Deadline.after(1))
 
 
 def test_a_feed_of_before_there_were_columns_is_read() -> None:
