@@ -12,6 +12,7 @@ from chassis.kafka.bus import Bus, KafkaBus
 from chassis.kafka.security import KafkaSecurity
 from chassis.lifecycle import Part, Service
 from chassis.metrics import Metrics
+from chassis.process_memory import give_back
 from chassis.redis.client import RedisClient
 from chassis.redis.security import RedisSecurity
 from chassis.shell import Shell
@@ -204,7 +205,9 @@ def _upkeep(shell: Shell, config: Config, lake: Lake, writer: LakeWriter) -> lis
     if not isinstance(lake, IcebergLake):
         return []
     every_s, limits = config.lake_upkeep_interval_s, upkeep_limits(config)
-    return [KeepLake(lambda: IcebergUpkeep(lake.catalog), writer, limits, every_s, shell.clock, shell.metrics)]
+    return [
+        KeepLake(lambda: IcebergUpkeep(lake.catalog), writer, limits, every_s, shell.clock, shell.metrics, give_back)
+    ]
 
 
 def _reliability(shell: Shell, config: Config, lake: Lake) -> list[Part]:

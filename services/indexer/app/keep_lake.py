@@ -16,7 +16,7 @@ log = get_logger(__name__)
 
 
 class KeepLake:
-    """A round every `interval_s`: per table, merge small files, then let old snapshots go.
+    """A round every `interval_s`: per table, merge small files, then let old snapshots go; then give memory back.
 
     What fails is logged, counted and left for the next round; nothing that is committed depends on it.
     """
@@ -31,7 +31,9 @@ class KeepLake:
         interval_s: float,
         clock: Clock,
         metrics: Metrics,
+        give_back: Callable[[], None],
     ) -> None:
+        self._give_back = give_back
         self._open = open_upkeep
         self._writer = writer
         self._limits = limits
@@ -62,6 +64,7 @@ class KeepLake:
             upkeep = await asyncio.to_thread(self._open)
             for name in await asyncio.to_thread(upkeep.names):
                 await self._keep(upkeep, name)
+            await asyncio.to_thread(self._give_back)
         except CorkboardError as error:
             self._failed.labels(name).inc()
             log.warning("lake upkeep failed", table=name, error=str(error))

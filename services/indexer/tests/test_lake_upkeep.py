@@ -1,6 +1,7 @@
 """Merging files and expiring snapshots change nothing that a table or its tokens say."""
 
 import asyncio
+import threading
 from functools import partial
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 
 from chassis.errors import Conflict, NotFound
 from chassis.metrics import Metrics
+from chassis.process_memory import give_back
 from chassis.testing import InMemoryBus, eventually
 from services.indexer.app.keep_lake import KeepLake
 from services.indexer.app.write_lake import LakeWriter
@@ -172,13 +174,14 @@ async def test_a_kill_after_upkeep_appends_nothing_twice(tmp_path: Path) -> None
 
 async def test_a_round_keeps_every_table_between_the_commits(tmp_path: Path) -> None:
     lake = filled(tmp_path)
-    writer = LakeWriter(lake, NEVER, CLOCK, Metrics("test"))
-    keep = KeepLake(lambda: IcebergUpkeep(lake.catalog), writer, LIMITS, 60.0, CLOCK, Metrics("test"))
+    writer, given_back = LakeWriter(lake, NEVER, CLOCK, Metrics("test")), threading.Event()
+    keep = KeepLake(lambda: IcebergUpkeep(lake.catalog), writer, LIMITS, 60.0, CLOCK, Metrics("test"), given_back.set)
     async with writer.committing:
         waiting = asyncio.ensure_future(keep.round())
         await asyncio.sleep(0.2)
         assert IcebergUpkeep(lake.catalog).facts(EVENTS, LIMITS).num_files == 14
     await waiting
+    assert given_back.is_set()
     assert IcebergUpkeep(lake.catalog).facts(EVENTS, LIMITS).num_files == 2
 
 
@@ -186,7 +189,7 @@ async def test_a_round_without_a_lake_only_counts(tmp_path: Path) -> None:
     metrics = Metrics("test")
     writer = LakeWriter(IcebergLake(str(tmp_path)), SOON, CLOCK, metrics)
     broken = IcebergLake(str(tmp_path), {"uri": "sqlite:////nowhere/at/all.db"})
-    await KeepLake(lambda: IcebergUpkeep(broken.catalog), writer, LIMITS, 60.0, CLOCK, metrics).round()
+    await KeepLake(lambda: IcebergUpkeep(broken.catalog), writer, LIMITS, 60.0, CLOCK, metrics, give_back).round()
     failed = metrics.counter("lake_upkeep_failures_total", "Rounds of upkeep that failed.", ("table",))
     assert failed.labels("catalog")._value.get() == 1
 
