@@ -35,10 +35,8 @@ CALM_S = 10.0  # from a fault's end until what it tore is whole again
 GOODPUT_RATIO = 0.8
 SLOPE_MB_PER_MIN = 1.0
 WARM_UP_S, WARM_UP_SHARE = 60.0, 1 / 3  # of a process's time, whichever is longer: caches fill for minutes
-STORE_LIMIT_MB = {
-    "kafka": 512 + 320,
-    "valkey": 512 + 128,
-}  # heap and maxmemory of corkboard/local, and what lies beside
+# heap and maxmemory of corkboard/local, and what lies beside
+STORE_LIMIT_MB = {"kafka": 512 + 320, "valkey": 512 + 128}
 RECOVERY_S = 5.0
 START_S = 20.0  # a process with all it needs on its disk, on two busy cores
 NAMED: Mapping[str, frozenset[str]] = {

@@ -3,7 +3,6 @@
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 
 from chassis.deadline import current_deadline
 from protos.candidate_columns import CandidateColumns, encode_columns
@@ -14,15 +13,8 @@ from protos.common.v1.common_pb2 import Degradation, Versions
 from protos.history import handed_on
 from services.cg.app.retrieve import RetrievalAsk, Retrieve
 from services.cg.domain.candidates import Candidate, Candidates
+from services.cg.domain.event_columns import EVENTS, history_events
 from services.cg.domain.retrieval import GeneratorReport, HistoryEvent, Retrieved
-
-EVENTS: pa.Schema = pa.schema(
-    [
-        pa.field("pin_id", pa.string()),
-        pa.field("event_type", pa.string()),
-        pa.field("event_time_ms", pa.int64(), nullable=False),
-    ]
-)
 
 
 class RetrievalServer(RetrievalServiceServicer):
@@ -45,7 +37,7 @@ class RetrievalServer(RetrievalServiceServicer):
             generators=tuple(request.generators),
             min_price_micros=request.min_price_micros,
             max_price_micros=request.max_price_micros,
-            history=self._history(request) if request.HasField("history") else None,
+            history=self._history(request),
         )
         retrieved = await self._retrieve(ask, current_deadline(self._timeout_s))
         response = _response(retrieved)
@@ -57,7 +49,7 @@ class RetrievalServer(RetrievalServiceServicer):
 
     def _history(self, request: pb.RetrieveRequest) -> tuple[HistoryEvent, ...] | None:
         rows = handed_on(request.history, self._sequence, self._max_history, EVENTS)
-        return None if rows is None else tuple(map(HistoryEvent, *rows.to_pydict().values()))
+        return None if rows is None else history_events(rows)
 
 
 def _response(retrieved: Retrieved) -> pb.RetrieveResponse:

@@ -8,9 +8,8 @@ from protos.indexer.v1 import indexer_pb2 as pb
 from protos.indexer.v1.indexer_pb2_grpc import FeatureServiceStub, SequenceServiceStub
 from protos.tables import table_to_batch
 from protos.tensors import tensor_to_numpy
+from services.cg.domain.event_columns import EVENTS, history_events
 from services.cg.domain.retrieval import HistoryEvent, StoredVector
-
-COLUMNS = ("pin_id", "event_type", "event_time_ms")
 
 
 class GrpcHistories:
@@ -25,15 +24,14 @@ class GrpcHistories:
     async def recent(self, user_id: str, deadline: Deadline) -> tuple[HistoryEvent, ...]:
         """The newest engagements, oldest first. Raises: Unavailable, DeadlineExceeded."""
         request = pb.GetSequenceRequest(
-            user_id=user_id, sequence=self._sequence, max_events=self._max_events, columns=COLUMNS
+            user_id=user_id, sequence=self._sequence, max_events=self._max_events, columns=EVENTS.names
         )
         response = await self._pool.hedged(
             SequenceServiceStub, "GetSequence", request, deadline=deadline.capped(self._timeout_s)
         )
         if not response.events.ipc_stream:
             return ()
-        columns = table_to_batch(response.events).to_pydict()
-        return tuple(map(HistoryEvent, *(columns[name] for name in COLUMNS)))
+        return history_events(table_to_batch(response.events))
 
 
 class GrpcUserVectors:

@@ -10,8 +10,9 @@ from protos.indexer.v1 import indexer_pb2_grpc
 from protos.tables import batch_to_table
 from protos.tensors import numpy_to_tensor
 from services.indexer.app.read_features import ReadFeatures
-from services.indexer.app.read_sequences import ReadSequences, SequenceAsk
+from services.indexer.app.read_sequences import ReadSequences
 from services.indexer.domain.users import UserVector
+from services.indexer.inbound.grpc_sequences import ask_of
 
 
 class FeatureServicer(indexer_pb2_grpc.FeatureServiceServicer):
@@ -45,9 +46,8 @@ class FeatureServicer(indexer_pb2_grpc.FeatureServiceServicer):
         if not request.HasField("history"):
             return None
         wanted = request.history
-        ask = SequenceAsk(wanted.sequence, wanted.max_events, tuple(wanted.columns), wanted.tenant)
         try:
-            [answer] = await self._sequences.get([request.user_id], ask)
+            [answer] = await self._sequences.get([request.user_id], ask_of(wanted))
         except CorkboardError:
             return None
         return History(

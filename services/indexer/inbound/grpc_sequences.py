@@ -19,14 +19,14 @@ class SequenceServicer(indexer_pb2_grpc.SequenceServiceServicer):
 
     async def GetSequence(self, request: pb.GetSequenceRequest, _context: Any) -> pb.GetSequenceResponse:
         """One user."""
-        [answer] = await self._sequences.get([request.user_id], _ask(request))
+        [answer] = await self._sequences.get([request.user_id], ask_of(request))
         return _response(answer)
 
     async def BatchGetSequences(
         self, request: pb.BatchGetSequencesRequest, _context: Any
     ) -> pb.BatchGetSequencesResponse:
         """Many users."""
-        answers = await self._sequences.get(request.user_ids, _ask(request))
+        answers = await self._sequences.get(request.user_ids, ask_of(request))
         return pb.BatchGetSequencesResponse(sequences=map(_response, answers))
 
     async def DescribeSequence(self, request: pb.DescribeSequenceRequest, _context: Any) -> pb.DescribeSequenceResponse:
@@ -34,7 +34,8 @@ class SequenceServicer(indexer_pb2_grpc.SequenceServiceServicer):
         return _description(self._sequences.describe(request.sequence))
 
 
-def _ask(request: pb.GetSequenceRequest | pb.BatchGetSequencesRequest) -> SequenceAsk:
+def ask_of(request: pb.GetSequenceRequest | pb.BatchGetSequencesRequest | pb.HistoryAsk) -> SequenceAsk:
+    """What is wanted of a sequence, of whomever."""
     return SequenceAsk(request.sequence, request.max_events, tuple(request.columns), request.tenant)
 
 

@@ -37,7 +37,7 @@ class RankingServer(RankingServiceServicer):
             request.request_time_ms,
             request.request_id,
             dict(request.versions.by_artifact),
-            self._history(request) if request.HasField("history") else None,
+            self._history(request),
         )
         ranked = await self._rank(ask, current_deadline(self._timeout_s))
         response = _response(ranked)
